@@ -1,0 +1,2 @@
+//! The words that botguard's kernel and user halves share.
+#![no_std]

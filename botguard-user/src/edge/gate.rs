@@ -1,0 +1,74 @@
+//! The one question the edge asks: may this request pass? Control answers it (`daemon`), so that
+//! the edge knows neither engine state, nor audit, nor enforcement.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
+use crate::engine::decision::{BanProposal, Denial};
+use crate::engine::facts::ResponseFacts;
+use crate::words::address::ClientAddress;
+
+/// Answers the edge's question. Synchronous: nothing in it may block or wait.
+pub trait Gate: Send + Sync + 'static {
+    /// Judges one request at the end of its head.
+    fn admit(&self, request: &RequestHead<'_>) -> Admission;
+
+    /// Told exactly once for each [`Admission`], when the response has ended or broken off. The
+    /// returned closing says what to do to the client's connections.
+    fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing;
+
+    /// Told once the connections of `ban.target` are closed: only now may the kernel drop its
+    /// packets, since the acknowledgements of the last response would be among them.
+    fn settle(&self, ban: BanProposal);
+}
+
+/// A request's head as it arrived, and what the connection knows.
+#[derive(Debug)]
+pub struct RequestHead<'a> {
+    /// Method, target, version and headers, before any is added or taken away.
+    pub parts: &'a Parts,
+    /// Decoded, dot-normalised path.
+    pub path: &'a str,
+    /// `Host` header or `:authority`.
+    pub authority: &'a str,
+    /// The client, after trusted proxies.
+    pub client: ClientAddress,
+    /// The local address of the connection.
+    pub local: SocketAddr,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub struct Admission {
+    /// To be handed back to [`Gate::finish`].
+    pub ticket: Ticket,
+    /// Forward, or deny how.
+    pub denial: Option<Denial>,
+    /// Headers for the upstream: `Botguard-Request-Id`, `-Score`, `-Action`, `-Signals`. The
+    /// request id goes into denials too.
+    pub upstream_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The id that client, upstream, audit record and problem document share.
+    pub request_id: Arc<str>,
+}
+
+/// What the gate remembers of a request between its two calls. Opaque to the edge.
+pub struct Ticket(pub Box<dyn std::any::Any + Send>);
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ticket")
+    }
+}
+
+/// What becomes of the client's connections once a response has been written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Closing {
+    /// They stay.
+    Keep,
+    /// The source earned a ban with this response: all its connections are closed abortively
+    /// (RST), this one after the response was written, and then [`Gate::settle`] is told.
+    Ban(BanProposal),
+}

@@ -1,0 +1,8 @@
+//! Floor 1: the words that every other module speaks. Values only, no IO but the clock's.
+
+pub mod address;
+pub mod clock;
+pub mod identity;
+pub mod mode;
+pub mod points;
+pub mod units;
