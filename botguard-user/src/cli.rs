@@ -1,1 +1,4 @@
-//! cli.
+//! The command line: arguments, and what is shown for them.
+
+pub mod arguments;
+pub mod explain;

@@ -36,6 +36,8 @@ pub struct RequestRecord {
     pub score: Points,
     /// What each group counts for, after its cap.
     pub groups: BTreeMap<Group, Points>,
+    /// The most each of them could count for, for `explain`.
+    pub caps: BTreeMap<Group, Points>,
     pub signals: Vec<SignalRecord>,
     pub decision: DecisionRecord,
     /// The ban that this request earned its source, if any.

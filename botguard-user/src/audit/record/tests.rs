@@ -71,6 +71,13 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
         },
         raw: points(10_500),
         score: Points::ONE,
+        caps: [
+            (Group::Key, points(4_000)),
+            (Group::Pattern, points(4_000)),
+            (Group::Behaviour, points(2_500)),
+            (Group::Network, points(3_000)),
+        ]
+        .into(),
         groups: signals
             .iter()
             .map(|signal| (signal.group, signal.weight))
