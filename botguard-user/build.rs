@@ -1,11 +1,6 @@
 //! Compiles the kernel half, so that the binary carries it: `$OUT_DIR/botguard-ebpf` is embedded by
 //! `enforcement::kernel::object`.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "it is how a build script talks to cargo"
-)]
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
