@@ -1,3 +1,17 @@
 //! Floor 3: what is blocked and allowed, and its compiled copy in the kernel.
+//!
+//! ```text
+//! BlockList (truth) ─► plan (pure: desired − actual) ─► KernelFilter (maps, pinned)
+//!      ▲ insert, expire        KernelClock: wall time ─► ticks
+//!      └─ NeverBlock refuses what would shut the operator out
+//! ```
+//!
+//! Not here: the decision to ban (engine), and the file that survives a reboot (store).
 
 pub mod block;
+
+pub mod list;
+pub mod network_map;
+
+pub mod kernel_clock;
+pub mod plan;

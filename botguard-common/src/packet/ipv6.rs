@@ -1,0 +1,125 @@
+//! IPv6 (RFC 8200), with a bounded walk along the extension headers.
+
+use super::{
+    MAX_EXTENSION_HEADERS, Network, PacketBytes, Source, TCP, Transport, UDP, Unfiltered, Version,
+    datagram_end, ports,
+};
+
+/// Offset of the destination address in the header.
+pub(super) const DESTINATION: usize = 24;
+
+const SOURCE: usize = 8;
+const FIXED_LEN: usize = 40;
+/// Of the fragment header's offset field: the high 13 bits, in units of 8 bytes.
+const FRAGMENT_OFFSET: u16 = 0xfff8;
+
+// Extension headers: IANA "IPv6 Extension Header Types".
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+const MOBILITY: u8 = 135;
+const HOST_IDENTITY: u8 = 139;
+const SHIM6: u8 = 140;
+
+#[inline(always)]
+pub(super) fn network<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: usize,
+) -> Result<Network, Unfiltered> {
+    let [first] = packet.read(offset).ok_or(Unfiltered::Truncated)?;
+    packet
+        .read::<1>(offset + FIXED_LEN - 1)
+        .ok_or(Unfiltered::Truncated)?;
+    if first >> 4 != 6 {
+        return Err(Unfiltered::BadHeader);
+    }
+    let source = packet.read(offset + SOURCE).ok_or(Unfiltered::Truncated)?;
+    Ok(Network {
+        source: unmapped(source),
+        version: Version::V6,
+        offset,
+    })
+}
+
+#[inline(always)]
+pub(super) fn transport<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Transport {
+    let Some([_, _, _, _, len_hi, len_lo, first_header]) = packet.read(offset) else {
+        return Transport::Hidden;
+    };
+    let mut header = first_header;
+    let mut position = offset + FIXED_LEN;
+    let end = match usize::from(u16::from_be_bytes([len_hi, len_lo])) {
+        0 => datagram_end(offset, 0),
+        payload_len => datagram_end(offset, FIXED_LEN + payload_len),
+    };
+    for _ in 0..=MAX_EXTENSION_HEADERS {
+        match header {
+            TCP | UDP => return ports(packet, header, position, end),
+            FRAGMENT => {
+                let Some([next, _, offset_hi, offset_lo]) = packet.read(position) else {
+                    return Transport::Hidden;
+                };
+                if u16::from_be_bytes([offset_hi, offset_lo]) & FRAGMENT_OFFSET != 0 {
+                    return later_fragment(next);
+                }
+                header = next;
+                position += 8;
+            }
+            _ if is_extension(header) => {
+                let Some([next, len]) = packet.read(position) else {
+                    return Transport::Hidden;
+                };
+                position += extension_len(header, len);
+                header = next;
+            }
+            _ => return Transport::Other,
+        }
+    }
+    Transport::Hidden
+}
+
+/// A fragment other than the first: `next` is the first header of the fragmented part, so it may
+/// still say that there are no ports at all.
+#[inline(always)]
+const fn later_fragment(next: u8) -> Transport {
+    if matches!(next, TCP | UDP | FRAGMENT) || is_extension(next) {
+        Transport::Hidden
+    } else {
+        Transport::Other
+    }
+}
+
+#[inline(always)]
+const fn is_extension(header: u8) -> bool {
+    matches!(
+        header,
+        HOP_BY_HOP
+            | ROUTING
+            | AUTHENTICATION
+            | DESTINATION_OPTIONS
+            | MOBILITY
+            | HOST_IDENTITY
+            | SHIM6
+    )
+}
+
+/// Bytes of an extension header: units of 8 beyond the first 8, but of 4 beyond the first 8 for
+/// the authentication header (RFC 4302 section 2.2).
+#[inline(always)]
+const fn extension_len(header: u8, len: u8) -> usize {
+    if header == AUTHENTICATION {
+        (len as usize + 2) * 4
+    } else {
+        (len as usize + 1) * 8
+    }
+}
+
+#[inline(always)]
+const fn unmapped(address: [u8; 16]) -> Source {
+    match address {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Source::V4([a, b, c, d]),
+        _ => Source::V6(address),
+    }
+}

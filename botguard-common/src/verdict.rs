@@ -1,0 +1,171 @@
+//! The filter itself: one packet and the tables in, one exit out.
+//!
+//! Order: parse → host table → prefix table → allowed? → meant for a listener? → mode. Cheap and
+//! decisive first: a clean packet is done after two misses, and expiry, allow list, listeners and
+//! mode are read for a blocked source only.
+
+use crate::entry::{Entry, Term};
+use crate::exit::Exit;
+use crate::maps::{Listener, Mode};
+use crate::packet::{Network, PacketBytes, Source, Transport, Unfiltered, network};
+
+/// What the filter asks: maps in the kernel, collections in tests.
+pub trait Tables {
+    /// The entry of exactly this source.
+    fn host(&self, source: &Source) -> Option<&Entry>;
+    /// The entry of the longest prefix that holds this source.
+    fn prefix(&self, source: &Source) -> Option<&Entry>;
+    /// Whether an allowed prefix holds this source.
+    fn is_allowed(&self, source: &Source) -> bool;
+    /// Whether something listens there.
+    fn has_listener(&self, listener: &Listener) -> bool;
+    /// Present time in [`crate::entry::ticks`].
+    fn now(&self) -> u32;
+    /// Whether drops are carried out.
+    fn mode(&self) -> Mode;
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// Its way out; the one counter that it moves.
+    pub exit: Exit,
+    /// Whose block it met, where the packet was dropped or would have been.
+    pub origin: Option<u8>,
+}
+
+/// Judges a packet.
+#[inline(always)]
+pub fn judge<P, T>(packet: &P, tables: &T) -> Verdict
+where
+    P: PacketBytes + ?Sized,
+    T: Tables + ?Sized,
+{
+    match network(packet) {
+        Ok(network) => judge_source(packet, &network, tables),
+        Err(reason) => passed(match reason {
+            Unfiltered::NotIp => Exit::NotIp,
+            Unfiltered::Truncated => Exit::Truncated,
+            Unfiltered::BadHeader => Exit::BadHeader,
+            Unfiltered::TooManyTags => Exit::TooManyTags,
+        }),
+    }
+}
+
+#[inline(always)]
+fn judge_source<P, T>(packet: &P, network: &Network, tables: &T) -> Verdict
+where
+    P: PacketBytes + ?Sized,
+    T: Tables + ?Sized,
+{
+    let source = &network.source;
+    // An entry whose blocks have ended says nothing of the shorter prefixes, so the search goes on.
+    let entry = match tables.host(source) {
+        Some(entry) if entry.is_live(tables.now()) => entry,
+        host => match tables.prefix(source) {
+            Some(entry) if entry.is_live(tables.now()) => entry,
+            None if host.is_none() => return passed(Exit::Clean),
+            _ => return passed(Exit::Expired),
+        },
+    };
+    judge_hit(packet, network, tables, entry)
+}
+
+#[inline(always)]
+fn judge_hit<P, T>(packet: &P, network: &Network, tables: &T, entry: &Entry) -> Verdict
+where
+    P: PacketBytes + ?Sized,
+    T: Tables + ?Sized,
+{
+    if tables.is_allowed(&network.source) {
+        return passed(Exit::Allowed);
+    }
+    let now = tables.now();
+    if entry.drop_host.is_live(now) {
+        return dropped(Exit::DropHost, &entry.drop_host, tables.mode());
+    }
+    let target = target(packet, network, tables);
+    if entry.drop_listeners.is_live(now) {
+        match target {
+            Target::Listener => {
+                return dropped(Exit::DropListener, &entry.drop_listeners, tables.mode());
+            }
+            Target::Hidden => {
+                return dropped(Exit::DropHidden, &entry.drop_listeners, tables.mode());
+            }
+            Target::Elsewhere => {}
+        }
+    }
+    if entry.count_host.is_live(now) {
+        return counted(&entry.count_host);
+    }
+    if entry.count_listeners.is_live(now) && target != Target::Elsewhere {
+        return counted(&entry.count_listeners);
+    }
+    passed(Exit::OutOfScope)
+}
+
+/// Whom a packet is meant for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Target {
+    /// A listener's port at its local address.
+    Listener,
+    /// A listener's local address, and nobody can tell the port.
+    Hidden,
+    /// Something else here, or another host behind this one.
+    Elsewhere,
+}
+
+#[inline(always)]
+fn target<P, T>(packet: &P, network: &Network, tables: &T) -> Target
+where
+    P: PacketBytes + ?Sized,
+    T: Tables + ?Sized,
+{
+    let Some(address) = network.destination(packet) else {
+        return Target::Elsewhere;
+    };
+    let (listener, meant) = match network.transport(packet) {
+        Transport::Other => return Target::Elsewhere,
+        Transport::Ports {
+            protocol,
+            destination_be,
+        } => (
+            Listener::new(address, destination_be, protocol),
+            Target::Listener,
+        ),
+        Transport::Hidden => (Listener::any_of(address), Target::Hidden),
+    };
+    if tables.has_listener(&listener) {
+        meant
+    } else {
+        Target::Elsewhere
+    }
+}
+
+#[inline(always)]
+const fn passed(exit: Exit) -> Verdict {
+    Verdict { exit, origin: None }
+}
+
+#[inline(always)]
+const fn counted(term: &Term) -> Verdict {
+    Verdict {
+        exit: Exit::Counted,
+        origin: Some(term.origin),
+    }
+}
+
+#[inline(always)]
+const fn dropped(exit: Exit, term: &Term, mode: Mode) -> Verdict {
+    Verdict {
+        exit: match mode {
+            Mode::Enforce => exit,
+            Mode::Log => Exit::LogMode,
+        },
+        origin: Some(term.origin),
+    }
+}
+
+#[cfg(test)]
+mod tests;

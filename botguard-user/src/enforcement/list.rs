@@ -1,0 +1,282 @@
+//! The blocks and allows in force, by network. Pure: the truth in memory, of which the kernel
+//! holds a compiled copy (`enforcement::plan`) and the store a durable one.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::block::{Allow, Block, Origin};
+use super::network_map::{NetworkMap, canonical_network};
+use crate::engine::facts::Standing;
+use crate::words::address::host_network;
+use crate::words::clock::Wall;
+
+/// All blocks and allows. A network has at most one block of each [`Origin`].
+#[derive(Clone, Debug, Default)]
+pub struct BlockList {
+    /// Never an empty vector.
+    blocks: NetworkMap<Vec<Block>>,
+    allows: NetworkMap<Allow>,
+    /// When to look at a network for blocks that have ended. May name ends that were since
+    /// extended or blocks that are gone, never misses one.
+    ends: BTreeSet<(Wall, IpNet)>,
+}
+
+impl BlockList {
+    /// Adds a block, or repeats one of the same network and origin: reason, scope and effect are
+    /// replaced, the time left is never shortened. Returns the block as it stands now.
+    pub fn insert(&mut self, mut block: Block) -> &Block {
+        block.network = canonical_network(block.network);
+        let network = block.network;
+        let blocks = self.blocks.entry_or_insert_with(network, Vec::new);
+        let same = blocks.iter().position(|old| old.origin == block.origin);
+        let index = match same {
+            Some(index) => {
+                let old = &blocks[index];
+                // One that had ended before this one was made is no earlier part of it.
+                if is_live(old, block.created) {
+                    block.created = old.created;
+                    block.expires = later(old.expires, block.expires);
+                }
+                blocks[index] = block;
+                index
+            }
+            None => {
+                blocks.push(block);
+                blocks.len() - 1
+            }
+        };
+        let block = &blocks[index];
+        if let Some(end) = block.expires {
+            self.ends.insert((end, network));
+        }
+        block
+    }
+
+    /// Takes out the blocks of exactly this network, of one origin or of all. Returns them.
+    pub fn remove(&mut self, network: &IpNet, origin: Option<Origin>) -> Vec<Block> {
+        self.remove_if(&canonical_network(*network), |block| {
+            origin.is_none_or(|origin| block.origin == origin)
+        })
+    }
+
+    /// Adds an allow, or replaces the one of the same network.
+    pub fn allow(&mut self, mut allow: Allow) {
+        allow.network = canonical_network(allow.network);
+        self.allows.insert(allow.network, allow);
+    }
+
+    /// Takes out the allow of exactly this network.
+    pub fn unallow(&mut self, network: &IpNet) -> Option<Allow> {
+        self.allows.remove(&canonical_network(*network))
+    }
+
+    /// Takes out the blocks that have ended. Returns them, so that kernel and store can follow.
+    pub fn expire(&mut self, now: Wall) -> Vec<Block> {
+        let mut ended = vec![];
+        while let Some((end, network)) = self.ends.first().copied() {
+            if end > now {
+                break;
+            }
+            self.ends.remove(&(end, network));
+            ended.append(&mut self.remove_if(&network, |block| !is_live(block, now)));
+        }
+        ended
+    }
+
+    /// What the engine is told of an address.
+    #[must_use]
+    pub fn standing(&self, ip: IpAddr, now: Wall) -> Standing {
+        if self.allows_covering(ip).next().is_some() {
+            return Standing::Allowed;
+        }
+        self.live(host_network(ip), now)
+            .next()
+            .map_or(Standing::Unlisted, |block| Standing::Blocked {
+                rule: rule(block),
+            })
+    }
+
+    /// Every live block that covers an address, most specific first.
+    #[must_use]
+    pub fn covering(&self, ip: IpAddr, now: Wall) -> Vec<&Block> {
+        self.live(host_network(ip), now).collect()
+    }
+
+    /// Every allow that covers an address, most specific first.
+    pub fn allows_covering(&self, ip: IpAddr) -> impl Iterator<Item = &Allow> {
+        let network = host_network(ip);
+        self.allows.covering(network).map(|(_network, allow)| allow)
+    }
+
+    /// Every live block that covers the whole of `network`, most specific first.
+    pub(super) fn live(&self, network: IpNet, now: Wall) -> impl Iterator<Item = &Block> {
+        self.blocks
+            .covering(network)
+            .flat_map(|(_network, blocks)| blocks)
+            .filter(move |block| is_live(block, now))
+    }
+
+    /// Every network within `network` that has a block, itself included.
+    pub(super) fn blocked_within(&self, network: IpNet) -> impl Iterator<Item = IpNet> {
+        self.blocks.within(network).map(|(network, _)| *network)
+    }
+
+    /// Every network that has a block.
+    pub(super) fn blocked_networks(&self) -> impl Iterator<Item = IpNet> {
+        self.blocks.iter().map(|(network, _)| *network)
+    }
+
+    /// Whether exactly this network has a block.
+    pub(super) fn has_block(&self, network: &IpNet) -> bool {
+        self.blocks.get(network).is_some()
+    }
+
+    /// Whether exactly this network is allowed.
+    pub(super) fn has_allow(&self, network: &IpNet) -> bool {
+        self.allows.get(network).is_some()
+    }
+
+    /// Every block, ended ones included until [`Self::expire`] collects them, in address order.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().flat_map(|(_network, blocks)| blocks)
+    }
+
+    /// Every allow, in address order.
+    pub fn allows(&self) -> impl Iterator<Item = &Allow> {
+        self.allows.iter().map(|(_network, allow)| allow)
+    }
+
+    fn remove_if(&mut self, network: &IpNet, doomed: impl Fn(&Block) -> bool) -> Vec<Block> {
+        let Some(blocks) = self.blocks.get_mut(network) else {
+            return vec![];
+        };
+        let removed = blocks.extract_if(.., |block| doomed(block)).collect();
+        if blocks.is_empty() {
+            self.blocks.remove(network);
+        }
+        removed
+    }
+}
+
+/// Whether a block still holds.
+#[must_use]
+pub fn is_live(block: &Block, now: Wall) -> bool {
+    block.expires.is_none_or(|end| now < end)
+}
+
+/// The later of two ends; never is the latest.
+fn later(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
+    Some(a?.max(b?))
+}
+
+/// A block in a line, as records name it.
+fn rule(block: &Block) -> Arc<str> {
+    let origin = match block.origin {
+        Origin::Operator => "operator",
+        Origin::Automatic => "automatic",
+    };
+    format!("{} ({origin}: {})", block.network, block.reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::enforcement::block::{Effect, Scope};
+
+    const START: Wall = Wall::from_unix_ms(1_000_000);
+
+    fn at(seconds: u64) -> Wall {
+        START.after(Duration::from_secs(seconds))
+    }
+
+    fn block(network: &str, origin: Origin, expires: Option<u64>) -> Block {
+        Block {
+            network: network.parse().unwrap(),
+            origin,
+            scope: Scope::Listeners,
+            effect: Effect::Drop,
+            created: START,
+            expires: expires.map(at),
+            reason: "test".to_owned(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_repeated_block_extends_and_never_shortens() {
+        let check = |first, second, expected: Option<u64>| {
+            let mut list = BlockList::default();
+            list.insert(block("192.0.2.1/32", Origin::Automatic, first));
+            let stands = list.insert(block("192.0.2.1/32", Origin::Automatic, second));
+            assert_eq!(
+                stands.expires,
+                expected.map(at),
+                "{first:?} then {second:?}"
+            );
+        };
+        check(Some(10), Some(20), Some(20));
+        check(Some(20), Some(10), Some(20));
+        check(None, Some(10), None);
+        check(Some(10), None, None);
+    }
+
+    #[test]
+    fn origins_hold_the_same_network_side_by_side() {
+        let mut list = BlockList::default();
+        list.insert(block("192.0.2.0/24", Origin::Operator, None));
+        list.insert(block("192.0.2.0/24", Origin::Automatic, Some(10)));
+        assert_eq!(list.covering(ip("192.0.2.1"), START).len(), 2);
+        let removed = list.remove(&"192.0.2.0/24".parse().unwrap(), Some(Origin::Operator));
+        assert_eq!(removed.len(), 1);
+        assert_eq!(list.covering(ip("192.0.2.1"), START).len(), 1);
+        assert_eq!(list.covering(ip("192.0.2.1"), at(10)).len(), 0);
+    }
+
+    #[test]
+    fn expiry_collects_what_has_ended_and_nothing_else() {
+        let mut list = BlockList::default();
+        list.insert(block("192.0.2.1/32", Origin::Automatic, Some(10)));
+        list.insert(block("192.0.2.2/32", Origin::Automatic, Some(10)));
+        list.insert(block("192.0.2.2/32", Origin::Automatic, Some(30)));
+        list.insert(block("192.0.2.3/32", Origin::Operator, None));
+        assert_eq!(list.expire(at(9)).len(), 0);
+        let ended = list.expire(at(10));
+        assert_eq!(ended.len(), 1);
+        assert_eq!(ended[0].network.to_string(), "192.0.2.1/32");
+        assert_eq!(list.expire(at(30)).len(), 1);
+        assert_eq!(list.blocks().count(), 1);
+    }
+
+    #[test]
+    fn standing_names_the_most_specific_live_block_and_allow_beats_it() {
+        let mut list = BlockList::default();
+        list.insert(block("192.0.2.0/24", Origin::Operator, None));
+        list.insert(block("192.0.2.7/32", Origin::Automatic, Some(10)));
+        list.allow(Allow {
+            network: "192.0.2.8/32".parse().unwrap(),
+            created: START,
+            reason: "office".to_owned(),
+        });
+        let check = |address, now, expected: &str| {
+            let standing = match list.standing(ip(address), now) {
+                Standing::Unlisted => "unlisted".to_owned(),
+                Standing::Allowed => "allowed".to_owned(),
+                Standing::Blocked { rule } => rule.to_string(),
+            };
+            assert_eq!(standing, expected);
+        };
+        check("192.0.2.7", START, "192.0.2.7/32 (automatic: test)");
+        check("::ffff:192.0.2.7", START, "192.0.2.7/32 (automatic: test)");
+        check("192.0.2.7", at(10), "192.0.2.0/24 (operator: test)");
+        check("192.0.2.8", START, "allowed");
+        check("198.51.100.1", START, "unlisted");
+    }
+}
