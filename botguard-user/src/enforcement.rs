@@ -13,5 +13,9 @@ pub mod block;
 pub mod list;
 pub mod network_map;
 
+pub mod never_block;
+
 pub mod kernel_clock;
 pub mod plan;
+
+pub mod settings;
