@@ -25,6 +25,7 @@ pub mod tls;
 
 mod connection;
 pub mod connections;
+mod framing;
 mod stream;
 
 mod exchange;

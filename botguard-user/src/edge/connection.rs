@@ -25,6 +25,7 @@ use super::Edge;
 use super::body::ClientBody;
 use super::connections::{Live, Registration};
 use super::exchange::Exchange;
+use super::framing::Watched;
 use super::listener::Limits;
 use super::stream::ClientStream;
 use super::upstream::Upstream;
@@ -56,7 +57,7 @@ pub(super) async fn serve(
             peer: peer.ip(),
             local,
         });
-        serve_http(tls, &site.limits, exchange, &live, &shutdown).await;
+        serve_http(tls, &site.limits, exchange, &shutdown).await;
     }
     // The socket is closed by now. First out of the registry, so that the ban does not wait for
     // this very connection.
@@ -108,16 +109,16 @@ async fn serve_http(
     tls: TlsStream<ClientStream>,
     limits: &Limits,
     exchange: Arc<Exchange>,
-    live: &Live,
     shutdown: &CancellationToken,
 ) {
     let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let io = TokioIo::new(tls);
+    let live = Arc::clone(&exchange.live);
     let service = service_fn(move |request| {
         let exchange = Arc::clone(&exchange);
         async move { Ok::<_, Infallible>(exchange.answer(request).await) }
     });
     if http2 {
+        let io = TokioIo::new(tls);
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -125,14 +126,15 @@ async fn serve_http(
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .keep_alive_interval(limits.idle_timeout)
             .serve_connection(io, service);
-        drive(connection, limits, live, shutdown).await;
+        drive(connection, limits, &live, shutdown).await;
     } else {
+        let io = TokioIo::new(Watched::new(tls, Arc::clone(&live)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_header_size(limits.max_header_bytes)
             .serve_connection(io, service);
-        drive(connection, limits, live, shutdown).await;
+        drive(connection, limits, &live, shutdown).await;
     }
 }
 
@@ -198,7 +200,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::Connection<TokioIo<TlsStream<ClientStream>>, S>
+impl<S> Connection for http1::Connection<TokioIo<Watched<TlsStream<ClientStream>>>, S>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -151,6 +151,7 @@ pub(super) struct Live {
     ban_proposed: Notify,
     in_flight: AtomicUsize,
     begun: AtomicU64,
+    framing_conflict: AtomicBool,
 }
 
 impl Live {
@@ -189,6 +190,16 @@ impl Live {
 
     pub(super) fn request_ends(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A head with two ways to frame its body came in.
+    pub(super) fn framing_conflicts(&self) {
+        self.framing_conflict.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one did. It stays so: this client cannot be talked to.
+    pub(super) fn has_framing_conflict(&self) -> bool {
+        self.framing_conflict.load(Ordering::Relaxed)
     }
 
     /// How many requests have begun, if none is running.

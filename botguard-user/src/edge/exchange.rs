@@ -37,6 +37,9 @@ impl Exchange {
         let edge = &self.site.edge;
         let (parts, body) = request.into_parts();
         let client = edge.trust.client(self.peer, &parts.headers);
+        if self.live.has_framing_conflict() {
+            return self.refuse(&parts, client, &TargetError::Framing);
+        }
         let target = match Target::of(&parts) {
             Ok(target) => target,
             Err(error) => return self.refuse(&parts, client, &error),

@@ -27,6 +27,11 @@ pub enum TargetError {
     /// CONNECT and TRACE have no place before an application.
     #[error("the method {0} is not served here")]
     Method(Method),
+    /// `Content-Length` beside `Transfer-Encoding`.
+    #[error(
+        "the request frames its body in two ways; send either Content-Length or Transfer-Encoding"
+    )]
+    Framing,
     /// More header lines than [`MAX_HEADERS`].
     #[error("the request has more than {MAX_HEADERS} header lines")]
     TooManyHeaders,
@@ -37,7 +42,7 @@ impl TargetError {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Path(_) | Self::Authority => StatusCode::BAD_REQUEST,
+            Self::Path(_) | Self::Authority | Self::Framing => StatusCode::BAD_REQUEST,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }

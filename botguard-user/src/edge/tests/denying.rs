@@ -108,6 +108,24 @@ async fn malformed_requests_are_refused_and_never_forwarded() {
         400,
     )
     .await;
+    let length = "Content-Length: 4\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    check(
+        &format!("POST / HTTP/1.1\r\n{host}{length}{chunked}\r\n0\r\n\r\n"),
+        400,
+    )
+    .await;
+    check(
+        &format!("POST / HTTP/1.1\r\n{host}{chunked}{length}\r\n0\r\n\r\n"),
+        400,
+    )
+    .await;
+    check(
+        &format!("POST / HTTP/1.1\r\n{host}{chunked}\r\n0\r\n\r\n"),
+        200,
+    )
+    .await;
+    check(&format!("POST / HTTP/1.1\r\n{host}{length}\r\nabcd"), 200).await;
     let long = "x".repeat(70_000);
     check(&format!("GET / HTTP/1.1\r\n{host}X: {long}\r\n\r\n"), 431).await;
     let many = "X: 1\r\n".repeat(100);
