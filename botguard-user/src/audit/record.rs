@@ -13,7 +13,7 @@ use crate::words::clock::Wall;
 
 pub use request::{
     ClientRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord, IdentityRecord,
-    RequestRecord, SignalRecord, StandingRecord, ThresholdsRecord, TimingRecord, groups,
+    RequestRecord, SignalRecord, StandingRecord, TimingRecord, groups, microseconds,
 };
 
 /// Version of the form.

@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::audit::record::{RequestRecord, StandingRecord, ThresholdsRecord};
+use crate::audit::record::{RequestRecord, StandingRecord};
 use crate::audit::search::Found;
-use crate::engine::decision::{Action, Group};
+use crate::engine::decision::{Action, BothThresholds, Group};
 use crate::words::mode::Mode;
 use crate::words::points::Points;
 
@@ -33,7 +33,7 @@ pub struct Explanation {
     /// Effective mode.
     pub mode: Mode,
     /// The route's thresholds.
-    pub thresholds: ThresholdsRecord,
+    pub thresholds: BothThresholds,
     /// What happened.
     pub action: Action,
     /// What would have happened if the mode were enforce.
@@ -186,7 +186,7 @@ fn groups(request: &RequestRecord) -> Vec<GroupLine> {
 }
 
 /// What a score leads to in mode enforce, by the thresholds alone.
-fn band(score: Points, thresholds: ThresholdsRecord) -> Action {
+fn band(score: Points, thresholds: BothThresholds) -> Action {
     if score >= thresholds.block {
         Action::Block
     } else if score >= thresholds.throttle {

@@ -22,6 +22,7 @@ use self::routes::{Route, Routes};
 use self::settings::PolicySettings;
 use self::thresholds::Thresholds;
 use self::tier::{Tier, Tiers};
+use crate::engine::decision::BothThresholds;
 use crate::words::identity::ClientClass;
 use crate::words::mode::Mode;
 
@@ -84,6 +85,12 @@ impl Policy {
             routes: Routes::new(routes)?,
             ban,
         })
+    }
+
+    /// The thresholds of `[default]`.
+    #[must_use]
+    pub const fn default_thresholds(&self) -> BothThresholds {
+        self.default.thresholds.both()
     }
 
     /// The same policy under another global mode, as the kill switch needs.

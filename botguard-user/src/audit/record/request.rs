@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::decision::{
-    Action, Breakdown, Decision, Group, Reason, SignalReading, Threshold,
+    Action, BothThresholds, Breakdown, Decision, Group, Reason, SignalReading, Threshold,
 };
-use crate::engine::facts::{AnsweredBy, Hosting, RequestFacts, ResponseFacts, Standing};
-use crate::words::address::Via;
-use crate::words::identity::ClientClass;
+use crate::engine::facts::{AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts, Standing};
+use crate::words::address::{ClientAddress, Via};
+use crate::words::identity::{ClientClass, KeyIdentity};
 use crate::words::mode::Mode;
 use crate::words::points::Points;
 
@@ -97,7 +97,10 @@ pub struct HttpRecord {
     /// Bytes of the response body.
     pub bytes_out: u64,
     /// Headers in wire order, secrets redacted.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<[String; 2]>,
+    /// Whose side broke the response off before its end: `client` or `upstream`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub broken_off: Option<String>,
 }
 
 /// What the engine was given beyond that.
@@ -158,18 +161,9 @@ pub struct DecisionRecord {
     /// The threshold that was reached.
     pub threshold: Option<Points>,
     /// All thresholds of the route, for `explain`.
-    pub thresholds: ThresholdsRecord,
+    pub thresholds: BothThresholds,
     /// Why, in a sentence.
     pub reason: String,
-}
-
-/// Thresholds of a route that this version decides by.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct ThresholdsRecord {
-    /// From here on within a rate.
-    pub throttle: Points,
-    /// From here on not at all.
-    pub block: Points,
 }
 
 /// A ban that this request earned.
@@ -200,14 +194,20 @@ impl ClientRecord {
     /// Of these facts.
     #[must_use]
     pub fn of(facts: &RequestFacts) -> Self {
-        let asn = facts.network.asn.as_ref();
+        Self::at(facts.client, &facts.network)
+    }
+
+    /// Of this address, of which the tables say this.
+    #[must_use]
+    pub fn at(client: ClientAddress, network: &NetworkFacts) -> Self {
+        let asn = network.asn.as_ref();
         Self {
-            ip: facts.client.ip(),
-            peer: facts.client.peer(),
-            via: facts.client.via(),
+            ip: client.ip(),
+            peer: client.peer(),
+            via: client.via(),
             asn: asn.map(|asn| asn.number),
             as_name: asn.map(|asn| asn.name.to_string()),
-            hosting: matches!(facts.network.hosting, Hosting::Verified { .. }),
+            hosting: matches!(network.hosting, Hosting::Verified { .. }),
         }
     }
 }
@@ -215,8 +215,7 @@ impl ClientRecord {
 impl IdentityRecord {
     /// Of these facts.
     #[must_use]
-    pub fn of(facts: &RequestFacts, class: ClientClass) -> Self {
-        let key = facts.key.as_ref();
+    pub fn of(key: Option<&KeyIdentity>, class: ClientClass) -> Self {
         Self {
             class,
             key: key.map(|key| key.public_id.to_string()),
@@ -248,16 +247,16 @@ impl FactsRecord {
 }
 
 impl DecisionRecord {
-    /// Of this decision, on a route with these thresholds.
+    /// Of this decision.
     #[must_use]
-    pub fn of(decision: &Decision, thresholds: ThresholdsRecord) -> Self {
+    pub fn of(decision: &Decision) -> Self {
         Self {
             action: decision.action,
             would: decision.would,
             mode: decision.mode,
             route: decision.route.to_string(),
             threshold: decision.threshold,
-            thresholds,
+            thresholds: decision.thresholds,
             reason: sentence(&decision.reason),
         }
     }
@@ -313,7 +312,8 @@ fn sentence(reason: &Reason) -> String {
 }
 
 /// Whole nanoseconds in microseconds: `1.734`.
-fn microseconds(duration: Duration) -> f64 {
+#[must_use]
+pub fn microseconds(duration: Duration) -> f64 {
     // A double holds 104 days of nanoseconds exactly.
     duration.as_nanos() as f64 / 1_000.0
 }

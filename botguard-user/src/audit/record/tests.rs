@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::decision::{Action, Group};
+use crate::engine::decision::{Action, BothThresholds, Group};
 use crate::engine::facts::AnsweredBy;
 use crate::words::address::Via;
 use crate::words::identity::ClientClass;
@@ -60,7 +60,8 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             status: 403,
             bytes_in: 0,
             bytes_out: 123,
-            headers: vec![("user-agent".to_owned(), "curl/8".to_owned())],
+            headers: vec![["user-agent".to_owned(), "curl/8".to_owned()]],
+            broken_off: None,
         },
         facts: FactsRecord {
             fingerprint: "0000000000000001".to_owned(),
@@ -89,7 +90,7 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             mode: Mode::Enforce,
             route: "/users".to_owned(),
             threshold: Some(points(9_000)),
-            thresholds: ThresholdsRecord {
+            thresholds: BothThresholds {
                 throttle: points(5_000),
                 block: points(9_000),
             },
