@@ -77,17 +77,12 @@ impl Document {
     }
 
     /// An error whose message begins with the key it is about, as the modules' own errors do:
-    /// `route[2].path: …` or ``route[2].path is …``.
+    /// `route[2].path: …`, or `[upstream.app] health …`.
     #[must_use]
     pub fn error_of(&self, message: &str) -> SettingsError {
-        let key = message
-            .split([' ', ':'])
-            .next()
-            .unwrap_or_default()
-            .trim_matches('`');
         SettingsError {
             path: self.path.clone(),
-            line: self.line(key),
+            line: self.line(&named_key(message)),
             message: message.to_owned(),
         }
     }
@@ -118,6 +113,18 @@ impl Document {
             };
         }
         offset.map(|offset| line_at(&self.text, offset))
+    }
+}
+
+/// The key that a message begins with, as a path.
+fn named_key(message: &str) -> String {
+    let first_word = |text: &str| {
+        let word = text.trim_start().split([' ', ':']).next();
+        word.unwrap_or_default().trim_matches('`').to_owned()
+    };
+    match message.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((section, rest)) => format!("{section}.{}", first_word(rest)),
+        None => first_word(message),
     }
 }
 
@@ -231,7 +238,15 @@ login = { user = \"x\" }
 
     #[test]
     fn an_error_that_names_its_key_gets_its_line() {
-        let error = document("\n[kernel]\nscope = 1").error_of("kernel.scope: not so");
-        assert_eq!(error.to_string(), "b.toml:3: kernel.scope: not so");
+        let document = document("\n[kernel]\nscope = 1");
+        let check = |message: &str, line| {
+            let error = document.error_of(message);
+            assert_eq!((error.line, error.message.as_str()), (line, message));
+        };
+        check("kernel.scope: not so", Some(3));
+        check("`kernel.scope` is not so", Some(3));
+        check("[kernel] scope is not so", Some(3));
+        check("[kernel]: it is not so", Some(2));
+        check("it is not so", None);
     }
 }
