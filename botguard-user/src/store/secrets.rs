@@ -1,4 +1,4 @@
-//! The daemon's own secrets: made once from the kernel's randomness, kept in `state_dir/secrets`
+//! The daemon's own secret: made once from the kernel's randomness, kept in `state_dir/secrets`
 //! (0600). Apart from the store, so that a corrupt store does not change what keys are called.
 
 use std::fs::{self, File, OpenOptions};
@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 /// Length of each secret: that of HMAC-SHA-256's output (RFC 2104 section 3 advises no less).
 pub const SECRET_BYTES: usize = 32;
 
-/// Keys of keyed hashes and tokens. Does not print its contents.
+/// Keys of keyed hashes. Does not print its contents.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secrets {
     /// Hashes API keys and other identifiers for records.
     pub key_hash: [u8; SECRET_BYTES],
-    /// Signs interaction tokens.
-    pub token: [u8; SECRET_BYTES],
 }
 
 impl std::fmt::Debug for Secrets {
@@ -43,18 +41,14 @@ pub enum SecretsError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file is not two lines of a name and 64 hexadecimal digits.
+    /// The file is not a name and 64 hexadecimal digits.
     #[error(
-        "{}:{line}: expected `{name}` and 64 hexadecimal digits; restore the file, or remove it to make new secrets (keys get new hashes)",
+        "{}:1: expected `key_hash` and 64 hexadecimal digits; restore the file, or remove it to make new secrets (keys get new hashes)",
         path.display()
     )]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where, from 1.
-        line: usize,
-        /// What should be there.
-        name: &'static str,
     },
     /// The kernel gave no randomness. Internal.
     #[error("the kernel's random number generator failed")]
@@ -75,8 +69,7 @@ impl Secrets {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secrets = Self {
-                    key_hash: random()?,
-                    token: random()?,
+                    key_hash: random_secret()?,
                 };
                 secrets.write(state_dir, &path).map_err(at(&path))?;
                 Ok(secrets)
@@ -86,22 +79,13 @@ impl Secrets {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, SecretsError> {
-        let mut lines = text.lines();
-        let mut next = |line: usize, name: &'static str| {
-            lines
-                .next()
-                .and_then(|text| text.strip_prefix(name)?.strip_prefix(' '))
-                .and_then(from_hex)
-                .ok_or_else(|| SecretsError::Malformed {
-                    path: path.to_owned(),
-                    line,
-                    name,
-                })
-        };
-        Ok(Self {
-            key_hash: next(1, KEY_HASH)?,
-            token: next(2, TOKEN)?,
-        })
+        let key_hash = text
+            .strip_prefix(KEY_HASH)
+            .and_then(|rest| from_hex(rest.strip_prefix(' ')?))
+            .ok_or_else(|| SecretsError::Malformed {
+                path: path.to_owned(),
+            })?;
+        Ok(Self { key_hash })
     }
 
     /// Written aside and renamed: a crash leaves either no secrets or whole ones.
@@ -114,7 +98,6 @@ impl Secrets {
             .mode(0o600)
             .open(&aside)?;
         writeln!(file, "{KEY_HASH} {}", to_hex(&self.key_hash))?;
-        writeln!(file, "{TOKEN} {}", to_hex(&self.token))?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
         File::open(state_dir)?.sync_all()
@@ -122,14 +105,14 @@ impl Secrets {
 }
 
 const KEY_HASH: &str = "key_hash";
-const TOKEN: &str = "token";
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> SecretsError {
     let path = path.to_owned();
     move |source| SecretsError::Io { path, source }
 }
 
-fn random() -> Result<[u8; SECRET_BYTES], SecretsError> {
+/// A new secret from the kernel's randomness.
+pub fn random_secret() -> Result<[u8; SECRET_BYTES], SecretsError> {
     let mut bytes = [0; SECRET_BYTES];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| SecretsError::Random)?;
     Ok(bytes)
@@ -159,7 +142,6 @@ mod tests {
     fn made_once_and_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let first = Secrets::load_or_create(directory.path()).unwrap();
-        assert_ne!(first.key_hash, first.token);
         assert_eq!(Secrets::load_or_create(directory.path()).unwrap(), first);
         let mode = fs::metadata(directory.path().join("secrets")).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
@@ -181,7 +163,7 @@ mod tests {
             0o644,
             "chmod 0600",
         );
-        check(&format!("key_hash {hex}\n"), 0o600, ":2: expected `token`");
+        check(&format!("hash {hex}\n"), 0o600, ":1: expected `key_hash`");
         check("key_hash xyz\n", 0o600, ":1: expected `key_hash`");
         check(&format!("key_hash {}\n", "+1".repeat(32)), 0o600, ":1:");
     }
