@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::admin::protocol::{
     AllowEntry, Allows, BlockEntry, Blocks, Done, Interface, Kernel, Response, Verdict,
 };
-use crate::enforcement::block::{Effect, Origin, Scope};
+use crate::enforcement::block::{Effect, Scope};
 use crate::words::units::Span;
 
 /// A response as text, but for [`Response::Failed`], which is an error's.
@@ -59,7 +59,7 @@ fn block(f: &mut fmt::Formatter<'_>, block: &BlockEntry) -> fmt::Result {
         "{:<24} {:<9} {:<5} {:<9} {left:<14} {}",
         // ipnet's Display does not pad.
         block.network.to_string(),
-        origin(block.origin),
+        block.origin.name(),
         match block.effect {
             Effect::Drop => "drop",
             Effect::Count => "count",
@@ -80,13 +80,6 @@ fn allow(f: &mut fmt::Formatter<'_>, allow: &AllowEntry) -> fmt::Result {
         allow.created,
         allow.reason
     )
-}
-
-const fn origin(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Operator => "operator",
-        Origin::Automatic => "automatic",
-    }
 }
 
 fn render_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::admin::protocol::{Counter, Override, RouteStatus, Status};
+use crate::enforcement::block::Origin;
 use crate::words::mode::Mode;
 
 fn check(response: &Response, expected: &str) {
