@@ -1,4 +1,7 @@
 //! How an operator reaches botguard: the admin socket for the CLI, the admin port for Prometheus.
+//!
+//! [`operations`] carries out what the CLI asks; it is the same code in the daemon, behind the
+//! socket, and in a CLI without a daemon, on the store and the pinned maps.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,6 +10,7 @@ use serde::Deserialize;
 
 pub mod client;
 pub mod http;
+pub mod operations;
 pub mod protocol;
 pub mod socket;
 

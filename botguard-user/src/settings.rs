@@ -119,7 +119,7 @@ impl Loaded {
     /// Parses a document.
     pub fn parse(document: Document) -> Result<Self, SettingsError> {
         let mut settings: Settings = document.parse()?;
-        let base = document.path().parent().unwrap_or(Path::new(""));
+        let base = document.path().parent().unwrap_or_else(|| Path::new(""));
         settings.resolve_paths(base);
         Ok(Self { settings, document })
     }

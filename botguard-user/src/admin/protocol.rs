@@ -266,6 +266,8 @@ pub struct DaemonStatus {
     pub policy: String,
     /// Bound listeners.
     pub listeners: Vec<ListenerStatus>,
+    /// Address of the admin port.
+    pub http: String,
     /// Principals that the engine keeps state of.
     pub n_principals: u64,
     /// Audit records lost since its start.

@@ -55,6 +55,8 @@ pub struct RouteSummary {
     pub route: Arc<str>,
     /// The methods; empty means all.
     pub methods: Vec<Method>,
+    /// What the settings say of the route, before the global mode bounds it.
+    pub configured: Mode,
     /// The effective mode: the smaller of the route's and the global one.
     pub mode: Mode,
 }
@@ -120,6 +122,7 @@ impl Policy {
         let default = RouteSummary {
             route: Arc::clone(&self.default.name),
             methods: Vec::new(),
+            configured: self.default.mode,
             mode: self.default.mode.min(self.mode),
         };
         self.routes
@@ -127,6 +130,7 @@ impl Policy {
             .map(|route| RouteSummary {
                 route: Arc::clone(&route.policy.name),
                 methods: route.methods.clone(),
+                configured: route.policy.mode,
                 mode: route.policy.mode.min(self.mode),
             })
             .chain([default])

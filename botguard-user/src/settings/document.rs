@@ -122,7 +122,10 @@ fn named_key(message: &str) -> String {
         let word = text.trim_start().split([' ', ':']).next();
         word.unwrap_or_default().trim_matches('`').to_owned()
     };
-    match message.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    match message
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((section, rest)) => format!("{section}.{}", first_word(rest)),
         None => first_word(message),
     }

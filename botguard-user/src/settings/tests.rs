@@ -16,8 +16,14 @@ fn the_promised_file_loads() {
     assert_eq!(settings.route.len(), 2);
     assert_eq!(settings.state_dir, Path::new("/var/lib/botguard"));
     let certificate = &settings.listener[0].certificate[0];
-    assert_eq!(certificate.cert, Path::new("/etc/botguard/tls/fullchain.pem"));
-    assert_eq!(settings.intel.asn.as_deref(), Some(Path::new("/etc/botguard/asn.csv")));
+    assert_eq!(
+        certificate.cert,
+        Path::new("/etc/botguard/tls/fullchain.pem")
+    );
+    assert_eq!(
+        settings.intel.asn.as_deref(),
+        Some(Path::new("/etc/botguard/asn.csv"))
+    );
 }
 
 #[test]
@@ -62,17 +68,34 @@ fn mistakes_name_line_and_mend() {
             .to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check("stat_dir = \"x\"", ".toml:1: unknown key `stat_dir`; did you mean `state_dir`?");
-    check("\n[kernel]\nscop = \"host\"", ".toml:3: unknown key `scop`; did you mean `scope`?");
-    check("mode = \"enforced\"", ".toml:1: unknown value `enforced`; did you mean `enforce`?");
+    check(
+        "stat_dir = \"x\"",
+        ".toml:1: unknown key `stat_dir`; did you mean `state_dir`?",
+    );
+    check(
+        "\n[kernel]\nscop = \"host\"",
+        ".toml:3: unknown key `scop`; did you mean `scope`?",
+    );
+    check(
+        "mode = \"enforced\"",
+        ".toml:1: unknown value `enforced`; did you mean `enforce`?",
+    );
     check("[enforcement]\nttl = 10", ".toml:2:");
-    check("[enforcement]\n\nttl = \"48h\"", ".toml:3: [enforcement] ttl");
-    check("\n[[route]]\npath = \"users\"", ".toml:3: route[0].path: `users` is not");
+    check(
+        "[enforcement]\n\nttl = \"48h\"",
+        ".toml:3: [enforcement] ttl",
+    );
+    check(
+        "\n[[route]]\npath = \"users\"",
+        ".toml:3: route[0].path: `users` is not",
+    );
     check("mode = \"log\"", "listener: there is none");
     let listener = "[[listener]]\nbind = \"127.0.0.1:0\"\nupstream = \"app\"\n";
     check(&format!("\n{listener}self_signed = [\"a\"]"), ".toml:2: ");
     check(
-        &format!("{listener}certificate = [{{ cert = \"x\", key = \"y\" }}]\n[upstream.app]\nendpoints = [\"http://a\"]"),
+        &format!(
+            "{listener}certificate = [{{ cert = \"x\", key = \"y\" }}]\n[upstream.app]\nendpoints = [\"http://a\"]"
+        ),
         "/etc/botguard/x",
     );
     check(

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::engine::decision::{
     Action, BothThresholds, Breakdown, Decision, Group, Reason, SignalReading, Threshold,
 };
-use crate::engine::facts::{AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts, Standing};
+use crate::engine::facts::{
+    AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts, Standing,
+};
 use crate::words::address::{ClientAddress, Via};
 use crate::words::identity::{ClientClass, KeyIdentity};
 use crate::words::mode::Mode;

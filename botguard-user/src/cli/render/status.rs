@@ -40,6 +40,7 @@ fn render_daemon(f: &mut fmt::Formatter<'_>, daemon: &DaemonStatus) -> fmt::Resu
     for listener in &daemon.listeners {
         writeln!(f, "listener    {} → {}", listener.bind, listener.upstream)?;
     }
+    writeln!(f, "metrics     http://{}/metrics", daemon.http)?;
     writeln!(f, "principals  {}", daemon.n_principals)?;
     if daemon.n_audit_lost > 0 {
         writeln!(f, "AUDIT LOST  {} records", daemon.n_audit_lost)?;
