@@ -4,6 +4,11 @@
 //! A missing privilege is a failure that names it. Nothing is left behind: pins live on a bpffs
 //! that each test mounts in a temporary directory.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
 #[path = "kernel/bench.rs"]
 mod bench;
 #[path = "kernel/model.rs"]

@@ -67,12 +67,8 @@ fn it_drops_on_a_veth_outlives_its_maker_and_is_adopted() {
 
     let filter = KernelFilter::open(&settings.pin_dir).unwrap();
     assert_eq!(filter.stats().unwrap().dropped(), 2);
-    filter.detach().unwrap();
-    assert_eq!(
-        arrivals(&pair),
-        [PORT, OTHER_PORT],
-        "nothing filters any more"
-    );
+    pair.near(|| filter.detach()).unwrap();
+    assert_eq!(arrivals(&pair), [PORT, OTHER_PORT], "nothing filters");
     assert!(!bpffs.pin_dir().exists());
     assert!(matches!(
         KernelFilter::open(&settings.pin_dir),
@@ -123,6 +119,14 @@ fn an_interface_that_left_the_settings_is_let_go() {
             mode: AttachMode::Generic,
             ..settings(&bpffs.pin_dir(), &["lo"])
         };
+        // The mode of an interface changes too.
+        let generic_near = KernelSettings {
+            interfaces: vec!["near0".to_owned()],
+            ..generic.clone()
+        };
+        let filter = KernelFilter::attach(&generic_near).unwrap();
+        let attachments = filter.attachments().unwrap();
+        assert_eq!(attachments[0].mode, Some(AttachMode::Generic));
         let filter = KernelFilter::attach(&generic).unwrap();
         let attachments = filter.attachments().unwrap();
         assert_eq!(attachments.len(), 1);

@@ -56,9 +56,11 @@ impl Drop for Pair {
             let removed = Command::new("ip")
                 .args(["netns", "del", namespace])
                 .status();
-            if !removed.is_ok_and(|status| status.success()) {
-                eprintln!("left behind: network namespace {namespace}");
-            }
+            // A second panic would hide the first.
+            assert!(
+                removed.is_ok_and(|status| status.success()) || std::thread::panicking(),
+                "left behind: network namespace {namespace}"
+            );
         }
     }
 }
