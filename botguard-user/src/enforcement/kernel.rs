@@ -88,10 +88,17 @@ impl KernelFilter {
     /// A new filter is in log mode, with no entries and no listeners.
     ///
     /// Errors: configuration (no such interface, foreign program, no bpffs, driver refuses) or
-    /// internal (privileges, verifier). Nothing new stays attached then.
+    /// internal (privileges, verifier). Nothing new stays attached or pinned then.
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
         let pins = Pins::below(&settings.pin_dir);
-        attach::install(settings, &pins)?;
+        let is_new = !pins.directory().exists();
+        if let Err(error) = attach::install(settings, &pins) {
+            if is_new {
+                // The first error is the one to tell.
+                let _unused: Result<(), KernelError> = remove(&pins);
+            }
+            return Err(error);
+        }
         let mut filter = Self::of_pins(pins)?;
         filter.calibrate()?;
         Ok(filter)

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, MapData};
 use botguard::enforcement::kernel::{KernelError, KernelFilter, LocalListener, Protocol};
 use botguard::enforcement::plan::refresh;
 use botguard::enforcement::settings::{AttachMode, KernelSettings};
@@ -146,6 +146,7 @@ fn refusals_name_what_is_wrong_and_the_mend() {
         for part in expected {
             assert!(error.contains(part), "{part} is not in: {error}");
         }
+        assert!(!settings.pin_dir.join("v1").exists(), "nothing is left");
     };
     pair.near(|| {
         check(
@@ -193,15 +194,23 @@ fn a_pinned_map_of_another_shape_is_refused() {
 }
 
 #[test]
-fn every_pinned_map_has_the_documented_shape() {
+fn every_map_has_the_documented_shape() {
+    let documentation = include_str!("../../../docs/maps.md");
     let bpffs = Bpffs::mount();
     let filter = KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap();
-    for shape in botguard_common::maps::SHAPES {
-        let path = bpffs.pin_dir().join(format!("v1/map_{}", shape.name));
-        let map = Map::from_map_data(MapData::from_pin(&path).unwrap());
-        assert!(map.is_ok(), "{}", shape.name);
-    }
-    // Opening compares each of them with what the kernel says.
+    // Opening compares each pinned map's shape with the table.
     KernelFilter::open(&bpffs.pin_dir()).unwrap();
+    for shape in botguard_common::maps::SHAPES {
+        let (name, kind) = (shape.name, shape.kind);
+        let (key, value, capacity) = (shape.key_bytes, shape.value_bytes, shape.capacity);
+        let row = format!("| `map_{name}` | {kind:?} | {key} | {value} | {capacity} |");
+        assert!(documentation.contains(&row), "docs/maps.md lacks: {row}");
+        let path = bpffs.pin_dir().join(format!("v1/map_{name}"));
+        assert!(path.exists(), "{}", path.display());
+    }
+    for exit in Exit::ALL {
+        let row = format!("| {} | `{}` |", exit.index(), exit.name());
+        assert!(documentation.contains(&row), "docs/maps.md lacks: {row}");
+    }
     filter.detach().unwrap();
 }

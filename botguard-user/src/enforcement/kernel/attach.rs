@@ -25,7 +25,8 @@ use crate::enforcement::settings::{AttachMode, KernelSettings};
 ///
 /// After an error nothing new stays attached; what was attached before keeps filtering.
 pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<(), KernelError> {
-    if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 10, 0)) {
+    // Programs for packets of several buffers, as jumbo frames and LRO make them.
+    if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 18, 0)) {
         return Err(KernelError::KernelTooOld);
     }
     let targets = settings
@@ -142,11 +143,23 @@ fn load(pins: &Pins) -> Result<Ebpf, KernelError> {
         .load(object::OBJECT)
         .map_err(|error| KernelError::Load(error.into()))?;
     for name in [object::FILTER, object::CLOCK] {
-        program(&mut object, name)?
-            .load()
-            .map_err(|error| KernelError::Load(error.into()))?;
+        program(&mut object, name)?.load().map_err(not_loaded)?;
     }
     Ok(object)
+}
+
+/// The verifier's log runs to megabytes; it is for whoever changes the program.
+fn not_loaded(error: ProgramError) -> KernelError {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            tracing::debug!(%verifier_log, "the kernel rejects the filter");
+            KernelError::Load(io_error.into())
+        }
+        error => KernelError::Load(error.into()),
+    }
 }
 
 fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, KernelError> {
