@@ -274,6 +274,13 @@ fn version_6_extensions() -> Vec<Packet> {
         ),
         packet("atomic fragment", &[fragment(0)], TCP, &tcp(443), https),
         packet(
+            "reserved byte of a fragment header",
+            &[Extension::new(44, &[1, 0, 0, 0, 0, 0, 1])],
+            TCP,
+            &tcp(443),
+            hidden,
+        ),
+        packet(
             "later fragment over IPv6",
             &[fragment(0x0009)],
             TCP,
