@@ -9,7 +9,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::maps::PerCpuValues;
-use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
 use botguard_common::exit::Exit;
@@ -89,10 +88,17 @@ impl KernelFilter {
     /// A new filter is in log mode, with no entries and no listeners.
     ///
     /// Errors: configuration (no such interface, foreign program, no bpffs, driver refuses) or
-    /// internal (privileges, verifier). Nothing new stays attached then.
+    /// internal (privileges, verifier). Nothing new stays attached or pinned then.
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
         let pins = Pins::below(&settings.pin_dir);
-        attach::install(settings, &pins)?;
+        let is_new = !pins.directory().exists();
+        if let Err(error) = attach::install(settings, &pins) {
+            if is_new {
+                // The first error is the one to tell.
+                let _unused: Result<(), KernelError> = remove(&pins);
+            }
+            return Err(error);
+        }
         let mut filter = Self::of_pins(pins)?;
         filter.calibrate()?;
         Ok(filter)
@@ -212,11 +218,7 @@ impl KernelFilter {
     pub fn attachments(&self) -> Result<Vec<Attachment>, KernelError> {
         let interfaces = self.pins.linked_interfaces()?.into_iter();
         let attachments = interfaces.map(|interface| {
-            let path = self.pins.link(&interface);
-            let info = PinnedLink::from_pin(&path).and_then(|link| FdLink::from(link).info());
-            let program_id = info
-                .map_err(|error| KernelError::pin(&path, error))?
-                .program_id();
+            let program_id = attach::linked_program(&self.pins.link(&interface))?;
             Ok(Attachment {
                 mode: attach::running_mode(&interface, program_id),
                 interface,
@@ -227,15 +229,16 @@ impl KernelFilter {
     }
 
     /// Takes the filter out of the kernel: links, then programs, maps and their directory.
+    /// When it returns, the interfaces of this network namespace are free.
     pub fn detach(self) -> Result<(), KernelError> {
-        self.pins.remove_all()
+        remove(&self.pins)
     }
 
     /// As [`Self::detach`], for pins of whatever shape, as after an upgrade that changed it.
     pub fn remove(pin_dir: &Path) -> Result<(), KernelError> {
         let pins = Pins::below(pin_dir);
         if pins.directory().exists() {
-            pins.remove_all()
+            remove(&pins)
         } else {
             Err(KernelError::NotAttached(pins.directory().into()))
         }
@@ -300,6 +303,14 @@ const CALIBRATION: Duration = Duration::from_millis(250);
 const CLOCK_REPEAT: u32 = 50_000;
 /// Jiffies that the anchor lies in the past, so that an end may too.
 const ANCHOR_AHEAD: u64 = 1 << 16;
+
+/// Links first, so that no packet meets a filter that is half gone.
+fn remove(pins: &Pins) -> Result<(), KernelError> {
+    for interface in pins.linked_interfaces()? {
+        attach::release(&interface, pins)?;
+    }
+    pins.remove_all()
+}
 
 fn sum(counters: &PerCpuValues<OriginCounters>) -> OriginCounters {
     counters

@@ -13,6 +13,7 @@ use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use botguard_common::maps::SHAPES;
 use nix::net::if_::{if_nameindex, if_nametoindex};
+use nix::poll::poll;
 
 use super::error::KernelError;
 use super::netlink::{XdpState, xdp_state};
@@ -24,7 +25,8 @@ use crate::enforcement::settings::{AttachMode, KernelSettings};
 ///
 /// After an error nothing new stays attached; what was attached before keeps filtering.
 pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<(), KernelError> {
-    if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 10, 0)) {
+    // Programs for packets of several buffers, as jumbo frames and LRO make them.
+    if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 18, 0)) {
         return Err(KernelError::KernelTooOld);
     }
     let targets = settings
@@ -39,7 +41,7 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<(), Kern
 
     for interface in pins.linked_interfaces()? {
         if !settings.interfaces.contains(&interface) {
-            Pins::remove(&pins.link(&interface))?;
+            release(&interface, pins)?;
         }
     }
     let filter = program(&mut object, object::FILTER)?;
@@ -56,6 +58,35 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<(), Kern
     }
     replace_pin(filter, &pins.program())
 }
+
+/// Unpins an interface's link and waits until the interface is free.
+///
+/// The kernel lets go of an unpinned link after a grace period, in the background and without an
+/// event; until then the interface seems to carry somebody's program.
+pub(super) fn release(interface: &str, pins: &Pins) -> Result<(), KernelError> {
+    let path = pins.link(interface);
+    let program_id = linked_program(&path)?;
+    Pins::remove(&path)?;
+    for _ in 0..RELEASE_ATTEMPTS {
+        if running_mode(interface, program_id).is_none() {
+            break;
+        }
+        // A wait that ends early does no harm.
+        let _unused: nix::Result<i32> = poll(&mut [], RELEASE_INTERVAL_MS);
+    }
+    Ok(())
+}
+
+/// The id of the program in a pinned link.
+pub(super) fn linked_program(path: &Path) -> Result<u32, KernelError> {
+    let info = PinnedLink::from_pin(path).and_then(|link| FdLink::from(link).info());
+    let info = info.map_err(|error| KernelError::pin(path, error))?;
+    Ok(info.program_id())
+}
+
+/// Two seconds in all; some tens of milliseconds are usual.
+const RELEASE_ATTEMPTS: u32 = 1_000;
+const RELEASE_INTERVAL_MS: u8 = 2;
 
 /// The mode in which a link's program runs on its interface now; `None` if it does not, or the
 /// interface is not in this network namespace.
@@ -112,11 +143,23 @@ fn load(pins: &Pins) -> Result<Ebpf, KernelError> {
         .load(object::OBJECT)
         .map_err(|error| KernelError::Load(error.into()))?;
     for name in [object::FILTER, object::CLOCK] {
-        program(&mut object, name)?
-            .load()
-            .map_err(|error| KernelError::Load(error.into()))?;
+        program(&mut object, name)?.load().map_err(not_loaded)?;
     }
     Ok(object)
+}
+
+/// The verifier's log runs to megabytes; it is for whoever changes the program.
+fn not_loaded(error: ProgramError) -> KernelError {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            tracing::debug!(%verifier_log, "the kernel rejects the filter");
+            KernelError::Load(io_error.into())
+        }
+        error => KernelError::Load(error.into()),
+    }
 }
 
 fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, KernelError> {
@@ -141,20 +184,17 @@ fn adopt(
         return Ok(false);
     }
     let failed = |error| KernelError::pin(&path, error);
-    let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.into()))?;
-    let link = FdLink::from(pinned);
-    let linked_program = link
-        .info()
-        .map_err(|error| failed(error.into()))?
-        .program_id();
+    let program_id = linked_program(&path)?;
     let belongs = target
         .state()?
-        .is_some_and(|state| state.program_id == linked_program && state.mode == mode);
+        .is_some_and(|state| state.program_id == program_id && state.mode == mode);
     if !belongs {
-        Pins::remove(&path)?;
+        release(target.name, pins)?;
         return Ok(false);
     }
-    let link = XdpLink::try_from(link).map_err(|error| failed(Box::<DynError>::from(error)))?;
+    let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.into()))?;
+    let link = XdpLink::try_from(FdLink::from(pinned))
+        .map_err(|error| failed(Box::<DynError>::from(error)))?;
     filter
         .attach_to_link(link)
         .map_err(|error| failed(error.into()))?;

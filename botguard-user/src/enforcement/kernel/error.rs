@@ -50,14 +50,14 @@ pub enum KernelError {
     /// The attachment would end with this process.
     #[error(
         "interface {interface} was attached without a bpf_link, which cannot outlive the daemon; \
-         Linux 5.10 or newer is needed"
+         Linux 5.18 or newer is needed"
     )]
     NotALink {
         /// Which interface.
         interface: String,
     },
-    /// Links of XDP programs came with Linux 5.9, fetching what is in them with 5.10.
-    #[error("the kernel filter needs Linux 5.10 or newer; set [kernel] backend = \"none\"")]
+    /// XDP for packets of several buffers came with Linux 5.18, the rest before.
+    #[error("the kernel filter needs Linux 5.18 or newer; set [kernel] backend = \"none\"")]
     KernelTooOld,
     /// `pin_dir` is on a file system that keeps no pins.
     #[error(

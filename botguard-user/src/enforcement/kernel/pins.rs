@@ -121,12 +121,9 @@ impl Pins {
         }
     }
 
-    /// Removes links first, so that no packet meets a filter that is half gone; then everything
-    /// else, and the directories, the configured one too if nothing is left in it.
+    /// Removes everything but links, and the directories, the configured one too if nothing is
+    /// left in it.
     pub(super) fn remove_all(&self) -> Result<(), KernelError> {
-        for interface in self.linked_interfaces()? {
-            Self::remove(&self.link(&interface))?;
-        }
         Self::remove(&self.program())?;
         Self::remove(&self.clock_program())?;
         for shape in &SHAPES {
