@@ -34,6 +34,7 @@ enum Ending {
 }
 
 impl Finisher {
+    /// For a request that [`Live::request_begins`] knows of.
     pub(super) fn new(
         edge: Edge,
         live: Arc<Live>,
@@ -41,7 +42,6 @@ impl Finisher {
         arrived: Monotonic,
         bytes_in: RequestBytes,
     ) -> Self {
-        live.request_begins();
         Self {
             edge,
             live,
