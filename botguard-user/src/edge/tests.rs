@@ -50,11 +50,12 @@ enum Event {
     Broken(BrokenBy),
     Finished { number: u64, facts: ResponseFacts },
     Refused(u16),
-    Settled(BanProposal),
+    Settled { ban: BanProposal, open: usize },
 }
 
 /// Denies and bans by path, and reports everything.
 struct Recorder {
+    connections: Arc<Connections>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -109,7 +110,8 @@ impl Gate for Recorder {
     }
 
     fn settle(&self, ban: BanProposal) {
-        self.note(Event::Settled(ban));
+        let open = self.connections.count();
+        self.note(Event::Settled { ban, open });
     }
 }
 
@@ -171,7 +173,10 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
     let (sender, events) = mpsc::unbounded_channel();
     let connections = Arc::new(Connections::default());
     let edge = Edge {
-        gate: Arc::new(Recorder { events: sender }),
+        gate: Arc::new(Recorder {
+            connections: Arc::clone(&connections),
+            events: sender,
+        }),
         reserved: Arc::new(Echo),
         trust: Arc::new(Trust::default()),
         connections: Arc::clone(&connections),

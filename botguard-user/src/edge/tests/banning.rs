@@ -13,12 +13,12 @@ async fn check_banned(status: u16, body: Incoming, edge: &mut Running) {
         answered(&edge.finished().await.0),
         (AnsweredBy::Botguard, 403)
     );
-    let Event::Settled(ban) = edge.event().await else {
+    let Event::Settled { ban, open } = edge.event().await else {
         panic!("not settled");
     };
     assert_eq!(ban.target.ip().to_string(), "127.0.0.1");
     // The gate is told when all are closed.
-    assert_eq!(edge.connections.count(), 0);
+    assert_eq!(open, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
