@@ -58,7 +58,7 @@ impl Exchange {
         let admission = edge.gate.admit(&head);
         let bytes = RequestBytes::default();
         let finisher = Finisher::new(
-            edge.clone(),
+            Arc::clone(&self.site),
             Arc::clone(&self.live),
             admission.ticket,
             arrived,
