@@ -10,7 +10,7 @@
 //!             connections ◄──── finish ◄──── body ◄──── response ◄──────────────────┘
 //! ```
 //!
-//! **Invariant:** each admission is finished exactly once, on every way out ([`finish`] is a drop
+//! **Invariant:** each admission is finished exactly once, on every way out (`finish` is a drop
 //! guard). **Invariant:** nothing waits for the end of a body, in either direction, but the small
 //! ones of the reserved prefix. **Invariant:** the engine, the audit log and the kernel are known
 //! here only through the gate.

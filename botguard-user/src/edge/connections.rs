@@ -1,6 +1,6 @@
 //! The live connections by peer, so that a ban can close them. Bounded by the listeners' limits.
 //!
-//! A connection is closed abortively by its own task: cancelling [`Live`]'s abort token makes the
+//! A connection is closed abortively by its own task: cancelling `Live`'s abort token makes the
 //! task drop the socket, which then sends RST (see `stream`). [`Closed::done`] waits for that.
 
 use std::collections::HashMap;

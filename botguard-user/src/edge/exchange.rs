@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::body::{ClientBody, RequestBytes, UpstreamBody};
 use super::connection::Site;
@@ -20,6 +21,7 @@ use super::reserved::MAX_BODY_BYTES;
 use super::target::{Target, TargetError};
 use super::upstream::UpstreamFailure;
 use crate::engine::facts::AnsweredBy;
+use crate::words::address::{ClientAddress, canonical};
 use crate::words::clock::Monotonic;
 
 /// What the requests of one connection have in common.
@@ -35,6 +37,8 @@ impl Exchange {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ClientBody> {
         let arrived = Monotonic::read();
         let edge = &self.site.edge;
+        // Ended by `refuse` or the finisher, with nothing to wait for in between.
+        self.live.request_begins();
         let (parts, body) = request.into_parts();
         let client = edge.trust.client(self.peer, &parts.headers);
         if self.live.has_framing_conflict() {
@@ -54,7 +58,7 @@ impl Exchange {
         let admission = edge.gate.admit(&head);
         let bytes = RequestBytes::default();
         let finisher = Finisher::new(
-            edge.clone(),
+            Arc::clone(&self.site),
             Arc::clone(&self.live),
             admission.ticket,
             arrived,
@@ -69,13 +73,15 @@ impl Exchange {
             );
         }
         if edge.reserved.owns(&target.path) {
-            let response = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-                Ok(body) => {
+            let whole = Limited::new(body, MAX_BODY_BYTES).collect();
+            let response = match timeout(self.site.limits.header_timeout, whole).await {
+                Ok(Ok(body)) => {
                     let body = body.to_bytes();
                     bytes.add(body.len());
                     edge.reserved.answer(&head, body)
                 }
-                Err(_too_long_or_broken) => problem::reserved_body().response(Some(&id)),
+                Ok(Err(_too_long_or_broken)) => problem::reserved_body().response(Some(&id)),
+                Err(_elapsed) => Problem::from(&UpstreamFailure::ClientStalled).response(Some(&id)),
             };
             return own(response, &parts.method, finisher);
         }
@@ -95,7 +101,7 @@ impl Exchange {
         request_id: &str,
     ) -> Response<ClientBody> {
         let way = Way {
-            peer: crate::words::address::canonical(self.peer),
+            peer: canonical(self.peer),
             peer_trust: if self.site.edge.trust.is_proxy(self.peer) {
                 PeerTrust::Trusted
             } else {
@@ -139,9 +145,10 @@ impl Exchange {
     fn refuse(
         &self,
         parts: &Parts,
-        client: crate::words::address::ClientAddress,
+        client: ClientAddress,
         error: &TargetError,
     ) -> Response<ClientBody> {
+        self.live.request_ends();
         let reason = error.to_string();
         metrics::counter!("botguard_requests_refused_total", "status" => error.status().as_str().to_owned())
             .increment(1);

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Edge;
 use super::body::RequestBytes;
+use super::connection::Site;
 use super::connections::Live;
 use super::gate::{BrokenBy, Closing, Ticket};
 use crate::engine::facts::{AnsweredBy, ResponseFacts};
@@ -14,7 +14,7 @@ use crate::words::clock::Monotonic;
 
 /// Calls [`super::gate::Gate::finish`] when dropped.
 pub(super) struct Finisher {
-    edge: Edge,
+    site: Arc<Site>,
     live: Arc<Live>,
     /// `None` only while it is dropped.
     ticket: Option<Ticket>,
@@ -34,16 +34,16 @@ enum Ending {
 }
 
 impl Finisher {
+    /// For a request that [`Live::request_begins`] knows of.
     pub(super) fn new(
-        edge: Edge,
+        site: Arc<Site>,
         live: Arc<Live>,
         ticket: Ticket,
         arrived: Monotonic,
         bytes_in: RequestBytes,
     ) -> Self {
-        live.request_begins();
         Self {
-            edge,
+            site,
             live,
             ticket: Some(ticket),
             arrived,
@@ -90,13 +90,14 @@ impl Drop for Finisher {
             return;
         };
         self.live.request_ends();
+        let edge = &self.site.edge;
         if let Ending::Broken(by) = self.ending {
             let label = match by {
                 BrokenBy::Client => "client",
                 BrokenBy::Upstream => "upstream",
             };
             metrics::counter!("botguard_responses_broken_total", "by" => label).increment(1);
-            self.edge.gate.broken_off(&mut ticket, by);
+            edge.gate.broken_off(&mut ticket, by);
         }
         let facts = ResponseFacts {
             answered_by: self.answered_by,
@@ -106,16 +107,16 @@ impl Drop for Finisher {
             upstream: self.upstream,
             total: Monotonic::read().since(self.arrived),
         };
-        match self.edge.gate.finish(ticket, &facts) {
+        match edge.gate.finish(ticket, &facts) {
             Closing::Keep => {}
             Closing::Ban(ban) => {
                 // A stream of HTTP/2 may outlive its connection's task; then nothing is left to
                 // be flushed, and the others' closing is begun, though not waited for.
                 if let Err(ban) = self.live.propose(ban) {
                     let network = host_network(ban.target.ip());
-                    let closed = self.edge.connections.close(&network);
+                    let closed = edge.connections.close(&network);
                     tracing::debug!(connections = closed.count(), "closed for a ban");
-                    self.edge.gate.settle(ban);
+                    edge.gate.settle(ban);
                 }
             }
         }

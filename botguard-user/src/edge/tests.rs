@@ -48,26 +48,27 @@ mod passing;
 enum Event {
     Admitted { path: String, authority: String },
     Broken(BrokenBy),
-    Finished { number: u64, facts: ResponseFacts },
+    Finished(ResponseFacts),
     Refused(u16),
-    Settled(BanProposal),
+    Settled { ban: BanProposal, open: usize },
 }
 
 /// Denies and bans by path, and reports everything.
 struct Recorder {
+    connections: Arc<Connections>,
     events: mpsc::UnboundedSender<Event>,
 }
 
 /// `/blocked`, `/throttled` and `/banned` are denied; `/banned` earns its source a ban.
 impl Gate for Recorder {
     fn admit(&self, request: &RequestHead<'_>) -> Admission {
-        let number = self.note(Event::Admitted {
+        self.note(Event::Admitted {
             path: request.path.to_owned(),
             authority: request.authority.to_owned(),
         });
         let retry_after = Duration::from_millis(1_500);
         Admission {
-            ticket: Ticket(Box::new((number, request.path.to_owned(), request.client))),
+            ticket: Ticket(Box::new((request.path.to_owned(), request.client))),
             denial: match request.path {
                 "/blocked" | "/banned" => Some(Denial::Block),
                 "/throttled" => Some(Denial::Throttle { retry_after }),
@@ -86,12 +87,9 @@ impl Gate for Recorder {
     }
 
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {
-        let ticket = ticket.0.downcast::<(u64, String, ClientAddress)>();
-        let (number, path, client) = *ticket.unwrap();
-        self.note(Event::Finished {
-            number,
-            facts: *response,
-        });
+        let ticket = ticket.0.downcast::<(String, ClientAddress)>();
+        let (path, client) = *ticket.unwrap();
+        self.note(Event::Finished(*response));
         if path == "/banned" {
             Closing::Ban(BanProposal {
                 target: client.own_peer().unwrap(),
@@ -109,17 +107,15 @@ impl Gate for Recorder {
     }
 
     fn settle(&self, ban: BanProposal) {
-        self.note(Event::Settled(ban));
+        let open = self.connections.count();
+        self.note(Event::Settled { ban, open });
     }
 }
 
 impl Recorder {
-    /// Returns a number, so that a ticket is told from others.
-    fn note(&self, event: Event) -> u64 {
+    fn note(&self, event: Event) {
         // A test that has ended does not listen any more.
         let _unheard: Result<(), _> = self.events.send(event);
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -171,7 +167,10 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
     let (sender, events) = mpsc::unbounded_channel();
     let connections = Arc::new(Connections::default());
     let edge = Edge {
-        gate: Arc::new(Recorder { events: sender }),
+        gate: Arc::new(Recorder {
+            connections: Arc::clone(&connections),
+            events: sender,
+        }),
         reserved: Arc::new(Echo),
         trust: Arc::new(Trust::default()),
         connections: Arc::clone(&connections),
@@ -236,7 +235,7 @@ impl Running {
         let mut before = Vec::new();
         loop {
             match self.event().await {
-                Event::Finished { facts, .. } => return (facts, before),
+                Event::Finished(facts) => return (facts, before),
                 other => before.push(other),
             }
         }

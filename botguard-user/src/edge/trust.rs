@@ -89,7 +89,7 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         .map(|text| {
             text.parse::<IpAddr>()
                 .map(host_network)
-                .or_else(|_| text.parse::<IpNet>().map(|network| network.trunc()))
+                .or_else(|_| text.parse::<IpNet>().map(unmapped))
                 .map_err(|_cause| {
                     serde::de::Error::custom(format!(
                         "`{text}` is not an address or network; write \"192.0.2.1\" or \
@@ -98,6 +98,19 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
                 })
         })
         .collect()
+}
+
+/// Truncated, and as IPv4 where all of it is IPv4-mapped: /96 and longer.
+fn unmapped(network: IpNet) -> IpNet {
+    let network = network.trunc();
+    match canonical(network.network()) {
+        IpAddr::V4(ip) if network.max_prefix_len() == 128 => network
+            .prefix_len()
+            .checked_sub(96)
+            .and_then(|length| IpNet::new(IpAddr::V4(ip), length).ok())
+            .unwrap_or(network),
+        _ => network,
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +171,21 @@ mod tests {
             "10.1.2.3",
             Via::Forwarded,
         );
+    }
+
+    #[test]
+    fn networks_are_canonical() {
+        let check = |text: &str, expected: &str| {
+            let settings = format!("proxies = ['{text}']");
+            let settings: TrustSettings = toml::from_str(&settings).unwrap();
+            assert_eq!(settings.proxies, [expected.parse::<IpNet>().unwrap()]);
+        };
+        check("192.0.2.7", "192.0.2.7/32");
+        check("192.0.2.7/24", "192.0.2.0/24");
+        check("::ffff:192.0.2.7", "192.0.2.7/32");
+        check("::ffff:192.0.2.0/120", "192.0.2.0/24");
+        check("2001:db8::1/64", "2001:db8::/64");
+        check("::/0", "::/0");
     }
 
     #[test]

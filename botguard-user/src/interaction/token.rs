@@ -245,6 +245,11 @@ mod tests {
             foreign,
         );
         check(
+            &|other| other.network = "192.0.2.0/25".parse().unwrap(),
+            at(1_000),
+            foreign,
+        );
+        check(
             &|other| other.network = "2001:db8::/64".parse().unwrap(),
             at(1_000),
             foreign,
@@ -253,8 +258,11 @@ mod tests {
 
     #[test]
     fn a_spent_token_stays_spent_until_it_has_expired() {
-        for minted in [1_000, 1_150, 1_599] {
+        for minted in [1_001, 1_150, 1_599] {
             let mut tokens = Tokens::new(&SECRET);
+            // The generation begins with this one, and ends in the middle of the next one's life.
+            let first = tokens.mint(at(1_000), &binding(), [1; 16]);
+            assert_eq!(tokens.spend(at(1_000), &first, &binding()), Ok(()));
             let token = tokens.mint(at(minted), &binding(), [3; 16]);
             assert_eq!(tokens.spend(at(minted), &token, &binding()), Ok(()));
             for s in minted..minted + 1_300 {

@@ -133,6 +133,29 @@ async fn malformed_requests_are_refused_and_never_forwarded() {
 }
 
 #[tokio::test]
+async fn a_refused_request_does_not_hide_a_conflict_after_it() {
+    let edge = start(ok().await).await;
+    let mut tls = edge.connect(b"http/1.1").await;
+    let head = "Host: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n";
+    for request in [
+        "GET /%00 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        format!("POST / HTTP/1.1\r\n{head}\r\n0\r\n\r\n"),
+    ] {
+        tls.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            answer.push(tls.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 400"), "{request}");
+    }
+    drop(tls);
+    assert_eq!(
+        edge.stop().await,
+        [Event::Refused(400), Event::Refused(400)]
+    );
+}
+
+#[tokio::test]
 async fn http2_is_held_to_the_same_limits() {
     let edge = start(ok().await).await;
     let mut client = edge.http2().await;
@@ -179,6 +202,41 @@ async fn a_source_has_at_most_its_connections() {
     let mut end = Vec::new();
     assert_eq!(second.read_to_end(&mut end).await.unwrap(), 0);
     drop(first);
+}
+
+/// Each waits for the edge to let go; the test's own patience is the runner's.
+#[tokio::test]
+async fn slow_clients_are_let_go() {
+    let lines = "handshake_timeout = '20ms'\nheader_timeout = '20ms'\nidle_timeout = '20ms'";
+    let edge = start_with(&[ok().await], "", lines).await;
+    let mut silent = TcpStream::connect(edge.address).await.unwrap();
+    assert_eq!(silent.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+
+    let mut half = edge.connect(b"http/1.1").await;
+    half.write_all(b"GET / HTTP/1.1\r\nHost: lo").await.unwrap();
+    let mut answer = Vec::new();
+    let _end: std::io::Result<usize> = half.read_to_end(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"));
+
+    let mut idle = edge.http2::<Empty<Bytes>>().await;
+    let request = get2("/").body(Empty::new()).unwrap();
+    let response = idle.send_request(request).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    while !idle.is_closed() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_under_the_reserved_prefix_has_to_arrive() {
+    let edge = start_with(&[ok().await], "", "header_timeout = '20ms'").await;
+    let mut client = edge.http1().await;
+    let (_feed, body) = fed();
+    let request = Request::post("/.botguard/ui")
+        .header("host", "localhost")
+        .body(body);
+    let response = client.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 408);
 }
 
 #[tokio::test]

@@ -214,7 +214,7 @@ async fn shutdown_lets_running_requests_end() {
     let events = edge.stop().await;
     assert!(matches!(
         &events[..],
-        [Event::Admitted { .. }, Event::Finished { .. }]
+        [Event::Admitted { .. }, Event::Finished(_)]
     ));
     assert!(TcpStream::connect(address).await.is_err());
 }
