@@ -137,6 +137,28 @@ fn an_interface_that_left_the_settings_is_let_go() {
 }
 
 #[test]
+fn an_interface_made_anew_is_attached_anew() {
+    let bpffs = Bpffs::mount();
+    let pair = Pair::new();
+    let settings = settings(&bpffs.pin_dir(), &["near0"]);
+    let mode = |filter: KernelFilter| filter.attachments().unwrap()[0].mode;
+    pair.near(|| {
+        let filter = KernelFilter::attach(&settings).unwrap();
+        assert_eq!(mode(filter), Some(AttachMode::Native));
+        pair.delete_link();
+        let filter = KernelFilter::open(&settings.pin_dir).unwrap();
+        assert_eq!(
+            mode(filter),
+            None,
+            "the link is pinned, the interface is gone"
+        );
+        pair.add_link();
+        let filter = KernelFilter::attach(&settings).unwrap();
+        assert_eq!(mode(filter), Some(AttachMode::Native));
+    });
+}
+
+#[test]
 fn refusals_name_what_is_wrong_and_the_mend() {
     let bpffs = Bpffs::mount();
     let other_bpffs = Bpffs::mount();

@@ -24,9 +24,20 @@ impl Pair {
             near: name("near"),
             far: name("far"),
         };
-        let (near, far) = (&pair.near, &pair.far);
-        ip(&["netns", "add", near]);
-        ip(&["netns", "add", far]);
+        ip(&["netns", "add", &pair.near]);
+        ip(&["netns", "add", &pair.far]);
+        pair.add_link();
+        pair
+    }
+
+    /// Deletes the veth.
+    pub(crate) fn delete_link(&self) {
+        ip(&["-n", &self.near, "link", "delete", "near0"]);
+    }
+
+    /// Makes the veth, which [`Pair::new`] did once.
+    pub(crate) fn add_link(&self) {
+        let (near, far) = (&self.near, &self.far);
         let link = ["link", "add", "near0", "netns", near, "type", "veth"];
         ip(&[&link[..], &["peer", "name", "far0", "netns", far]].concat());
         for (namespace, interface, address) in [
@@ -36,7 +47,6 @@ impl Pair {
             ip(&["-n", namespace, "address", "add", address, "dev", interface]);
             ip(&["-n", namespace, "link", "set", interface, "up"]);
         }
-        pair
     }
 
     /// Runs `body` on a thread inside the near namespace.
