@@ -12,6 +12,7 @@ pub mod secrets;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -117,16 +118,20 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Takes the lock of `state_dir` and opens the store in it, creating both if they are missing.
+    /// Takes the lock of `state_dir`, waiting for at most `patience`, and opens the store in it, creating both if they are missing.
     ///
     /// A store that cannot be read is moved aside as `store.redb.corrupt-<unix milliseconds>` and
     /// a new one is begun; see [`Self::moved_aside`].
     ///
     /// Errors: [`StoreError::Lock`] where another process holds it (the caller asks that one
     /// instead), [`StoreError::Io`] where the directory cannot be used (configuration's fault).
-    pub fn open(state_dir: &Path, now: Wall) -> Result<(Self, Contents), StoreError> {
+    pub fn open(
+        state_dir: &Path,
+        patience: Duration,
+        now: Wall,
+    ) -> Result<(Self, Contents), StoreError> {
         create_private_directory(state_dir)?;
-        let lock = StateLock::take(state_dir)?;
+        let lock = StateLock::take(state_dir, patience)?;
         let path = state_dir.join("store.redb");
         let (database, contents, moved_aside) = match open_and_read(&path) {
             Ok((database, contents)) => (database, contents, None),

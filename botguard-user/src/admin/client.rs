@@ -24,6 +24,9 @@ pub enum ClientError {
         /// Why not.
         source: io::Error,
     },
+    /// The daemon went away; what was asked may have been done.
+    #[error("the daemon ended before it answered; see what came of it, or run the command again")]
+    Ended,
     /// The daemon answered in another version's words.
     #[error("the daemon's answer cannot be read: {0}; restart it to run this version")]
     Form(#[from] serde_json::Error),
@@ -67,6 +70,9 @@ impl Client {
             .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut answer)
             .map_err(failed)?;
+        if answer.is_empty() {
+            return Err(ClientError::Ended);
+        }
         Ok(serde_json::from_slice(&answer)?)
     }
 }

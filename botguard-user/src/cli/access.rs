@@ -2,6 +2,7 @@
 //! store and the pinned maps themselves, under the same lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admin::client::{Client, ClientError};
 use crate::admin::operations::{self, Site};
@@ -12,6 +13,7 @@ use crate::daemon::enforcer::{Enforcer, KernelSide, Start};
 use crate::enforcement::never_block::NeverBlock;
 use crate::settings::Loaded;
 use crate::store::journal::Journal;
+use crate::store::lock::LockError;
 use crate::store::{Store, StoreError};
 use crate::words::clock::Wall;
 
@@ -29,6 +31,10 @@ pub(super) struct Local {
     audit: Option<AuditLog>,
 }
 
+/// Three seconds in all, after each tenth of which the socket is tried again.
+const TRIES: u32 = 30;
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Neither the daemon nor the store can be reached.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AccessError {
@@ -43,10 +49,23 @@ pub(super) enum AccessError {
 impl Access {
     /// Asks for the daemon first: while it runs it holds the store.
     pub(super) fn open(loaded: Loaded) -> Result<Self, AccessError> {
-        if let Some(client) = Client::connect(&loaded.settings.admin.socket)? {
-            return Ok(Self::Daemon(client));
+        let socket = loaded.settings.admin.socket.clone();
+        let mut tries_left = TRIES;
+        loop {
+            if let Some(client) = Client::connect(&socket)? {
+                return Ok(Self::Daemon(client));
+            }
+            match Local::open(&loaded) {
+                Ok(local) => return Ok(Self::Local(Box::new(local))),
+                // Another command has the store, or a daemon that has no socket yet.
+                Err(AccessError::Store(StoreError::Lock(LockError::Held { .. })))
+                    if tries_left > 0 =>
+                {
+                    tries_left -= 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Local::open(loaded).map(|local| Self::Local(Box::new(local)))
     }
 
     pub(super) fn perform(self, request: &Request) -> Result<Response, AccessError> {
@@ -58,10 +77,10 @@ impl Access {
 }
 
 impl Local {
-    fn open(loaded: Loaded) -> Result<Self, AccessError> {
+    fn open(loaded: &Loaded) -> Result<Self, AccessError> {
         let now = Wall::read();
         let settings = &loaded.settings;
-        let (store, contents) = Store::open(&settings.state_dir, now)?;
+        let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now)?;
         let store_problem = store.moved_aside().map(|aside| {
             format!(
                 "the store was corrupt and begun anew; the old one is {}",
@@ -82,7 +101,7 @@ impl Local {
             .inspect_err(|error| tracing::warn!(%error, "the change will not be recorded"))
             .ok();
         Ok(Self {
-            loaded,
+            loaded: loaded.clone(),
             enforcer,
             audit,
         })

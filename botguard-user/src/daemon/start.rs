@@ -1,6 +1,7 @@
 //! The start, in its order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UnixListener};
@@ -35,6 +36,9 @@ pub(super) struct Started {
     pub(super) http: TcpListener,
 }
 
+/// How long the start waits for a command that has the store at this moment.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let now = Now::read();
     let settings = &loaded.settings;
@@ -43,7 +47,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let prepared = loaded.listeners()?;
     let metrics = MetricsPage::install()?;
 
-    let (store, contents) = Store::open(&settings.state_dir, now.wall)?;
+    let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now.wall)?;
     let secrets = Secrets::load_or_create(&settings.state_dir)?;
     for warning in loaded.warnings() {
         tracing::warn!("{warning}");

@@ -27,7 +27,7 @@ fn allow(network: &str) -> Allow {
 }
 
 fn reopened(directory: &Path) -> Contents {
-    Store::open(directory, NOW).unwrap().1
+    Store::open(directory, Duration::ZERO, NOW).unwrap().1
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn changes_survive_a_reopening() {
         mode: Mode::Log,
         until: Some(NOW),
     };
-    let (store, empty) = Store::open(directory.path(), NOW).unwrap();
+    let (store, empty) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     assert_eq!(empty, Contents::default());
     store
         .commit(&[
@@ -70,7 +70,7 @@ fn changes_survive_a_reopening() {
 fn files_are_private() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("state");
-    drop(Store::open(&directory, NOW).unwrap());
+    drop(Store::open(&directory, Duration::ZERO, NOW).unwrap());
     let check = |path: &Path, expected| {
         let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, expected, "{}", path.display());
@@ -85,7 +85,7 @@ fn damage_is_moved_aside_and_kept() {
     let check = |damage: &[u8]| {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("store.redb"), damage).unwrap();
-        let (store, contents) = Store::open(directory.path(), NOW).unwrap();
+        let (store, contents) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
         assert_eq!(contents, Contents::default());
         let aside = store.moved_aside().unwrap();
         assert_eq!(fs::read(aside).unwrap(), damage);
@@ -98,7 +98,7 @@ fn damage_is_moved_aside_and_kept() {
 #[test]
 fn a_row_of_nonsense_is_damage_too() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     let transaction = store.database.begin_write().unwrap();
     transaction
         .open_table(BLOCKS)
@@ -107,16 +107,16 @@ fn a_row_of_nonsense_is_damage_too() {
         .unwrap();
     transaction.commit().unwrap();
     drop(store);
-    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     assert!(store.moved_aside().is_some());
 }
 
 #[test]
 fn a_held_store_is_not_opened_twice() {
     let directory = tempfile::tempdir().unwrap();
-    let _held = Store::open(directory.path(), NOW).unwrap();
+    let _held = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     assert!(matches!(
-        Store::open(directory.path(), NOW),
+        Store::open(directory.path(), Duration::ZERO, NOW),
         Err(StoreError::Lock(_))
     ));
 }
@@ -124,7 +124,7 @@ fn a_held_store_is_not_opened_twice() {
 #[test]
 fn the_journal_keeps_the_order_and_finishes_on_drop() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     let journal = Journal::start(Arc::new(store)).unwrap();
     for host in 0..100 {
         let ban = block(&format!("198.51.100.{host}/32"), Origin::Automatic);
@@ -144,7 +144,7 @@ fn the_journal_keeps_the_order_and_finishes_on_drop() {
 #[test]
 fn a_store_that_cannot_be_written_is_a_problem_with_a_name() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     let store = Arc::new(store);
     let journal = Journal::start(Arc::clone(&store)).unwrap();
     assert_eq!(journal.problem(), None);

@@ -32,7 +32,7 @@ impl Bench {
 
     /// As a command without a daemon does: opens the store, works, and closes it.
     fn perform_at(&self, now: Wall, request: &Request) -> Response {
-        let (store, contents) = Store::open(self.directory.path(), now).unwrap();
+        let (store, contents) = Store::open(self.directory.path(), Duration::ZERO, now).unwrap();
         let mut guard = NeverBlock::default();
         guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
         let start = Start {

@@ -47,7 +47,7 @@ impl Bench {
         let loaded = Loaded::parse(Document::from_text(Path::new("b.toml"), text)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let now = Wall::read();
-        let (store, contents) = Store::open(directory.path(), now).unwrap();
+        let (store, contents) = Store::open(directory.path(), Duration::ZERO, now).unwrap();
         let audit = Arc::new(AuditLog::open(&directory.path().join("audit.jsonl")).unwrap());
         let mut guard = NeverBlock::default();
         let spared = spared.iter().map(|network| network.parse().unwrap());
