@@ -5,4 +5,5 @@ pub mod clock;
 pub mod identity;
 pub mod mode;
 pub mod points;
+pub mod route;
 pub mod units;

@@ -1,0 +1,5 @@
+//! What a principal did lately, in a fixed number of bytes. Facts go in; signals read the numbers.
+
+pub(crate) mod paging;
+pub(crate) mod principal;
+pub(crate) mod window;

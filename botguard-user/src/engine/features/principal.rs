@@ -1,0 +1,124 @@
+//! The record of one principal: everything the engine remembers of it but its source's bans.
+
+use super::paging::Collection;
+use super::window::LastMinute;
+use crate::engine::throttle::Bucket;
+use crate::engine::weights;
+use crate::words::clock::Monotonic;
+
+/// What one principal did lately, and how far the upstream knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Principal {
+    requests: LastMinute,
+    pages: LastMinute,
+    interactions: LastMinute,
+    /// The collection of the last page.
+    collection: Option<Collection>,
+    /// When a page of another collection than before was last asked for.
+    collection_changed: Option<Monotonic>,
+    /// Tokens left in the throttle band.
+    pub(crate) bucket: Bucket,
+    /// When it was last blocked.
+    pub(crate) blocked: Option<Monotonic>,
+    /// Requests that the upstream accepted; saturates.
+    n_accepted: u16,
+}
+
+/// One request as it is charged to a principal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Charge {
+    pub(crate) at: Monotonic,
+    /// The collection, if it asks for a page of one.
+    pub(crate) page_of: Option<Collection>,
+}
+
+/// The numbers that signals read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Features {
+    /// Requests in the window, this one included.
+    pub(crate) requests: u32,
+    /// Those that asked for a page of a collection.
+    pub(crate) pages: u32,
+    /// Whether they were all of one collection.
+    pub(crate) spread: Spread,
+    /// Distinct verified interaction events in the window.
+    pub(crate) interactions: u32,
+}
+
+/// Over how many collections the pages of a window are spread.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Spread {
+    #[default]
+    One,
+    Several,
+}
+
+impl Principal {
+    /// Counts one request.
+    pub(crate) fn charge(&mut self, charge: Charge) {
+        self.requests.add(charge.at);
+        if let Some(collection) = charge.page_of {
+            self.pages.add(charge.at);
+            if self.collection.is_some_and(|last| last != collection) {
+                self.collection_changed = Some(charge.at);
+            }
+            self.collection = Some(collection);
+        }
+    }
+
+    /// Takes back one request that was charged, since it belongs to another principal.
+    pub(crate) fn uncharge(&mut self, charge: Charge) {
+        self.requests.remove(charge.at);
+        if charge.page_of.is_some() {
+            self.pages.remove(charge.at);
+        }
+    }
+
+    /// Counts one verified interaction event.
+    pub(crate) fn interact(&mut self, at: Monotonic) {
+        self.interactions.add(at);
+    }
+
+    /// Notes that the upstream accepted one of its requests.
+    pub(crate) fn accept(&mut self) {
+        self.n_accepted = self.n_accepted.saturating_add(1);
+    }
+
+    /// Requests that the upstream accepted.
+    pub(crate) const fn n_accepted(&self) -> u16 {
+        self.n_accepted
+    }
+
+    /// What it did in the window that ends now.
+    pub(crate) fn features(&self, now: Monotonic) -> Features {
+        let changed_lately = self
+            .collection_changed
+            .is_some_and(|changed| now.since(changed) < weights::WINDOW);
+        Features {
+            requests: self.requests.count(now),
+            pages: self.pages.count(now),
+            spread: if changed_lately {
+                Spread::Several
+            } else {
+                Spread::One
+            },
+            interactions: self.interactions.count(now),
+        }
+    }
+}
+
+impl Features {
+    /// Both together, of one principal in two records.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            pages: self.pages + other.pages,
+            spread: match (self.pages, other.pages) {
+                (_, 0) => self.spread,
+                (0, _) => other.spread,
+                _ => Spread::Several,
+            },
+            interactions: self.interactions + other.interactions,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What can be wrong with a policy. Always the configuration's fault; every message names the key
+//! as the file spells it, counting tables from 0.
+
+use crate::words::points::Points;
+
+/// A setting that the policy cannot be compiled from.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A threshold or weight outside its range.
+    #[error("{key}: {value:.4} is out of range; write a number above 0 and at most 1")]
+    OutOfRange {
+        /// The key.
+        key: String,
+        /// What it says.
+        value: Points,
+    },
+    /// A milder threshold above a more severe one.
+    #[error(
+        "{milder}: {milder_value:.4} is above {severer} = {severer_value:.4}; thresholds rise from throttle over challenge and step_up to block"
+    )]
+    ThresholdOrder {
+        /// Key of the milder one.
+        milder: String,
+        /// Its value.
+        milder_value: Points,
+        /// Key of the more severe one.
+        severer: String,
+        /// Its value.
+        severer_value: Points,
+    },
+    /// A method that is none.
+    #[error("{key}: `{text}` is not an HTTP method; write it as in \"GET\"")]
+    Method {
+        /// The key.
+        key: String,
+        /// What it says.
+        text: String,
+    },
+    /// A path that is not a template.
+    #[error("{key}: `{text}` is not a route template: {problem}")]
+    Template {
+        /// The key.
+        key: String,
+        /// What it says.
+        text: String,
+        /// What is wrong, and the mend.
+        problem: &'static str,
+    },
+    /// Two routes for the same requests.
+    #[error(
+        "{second}: `{template}` is already covered by {first} for the same method; join the two or give them different methods"
+    )]
+    DuplicateRoute {
+        /// Key of the first.
+        first: String,
+        /// Key of the second.
+        second: String,
+        /// The second one's template.
+        template: String,
+    },
+    /// Two tiers of one name.
+    #[error("{second}: `{name}` is already the name of {first}; tiers need different names")]
+    DuplicateTier {
+        /// Key of the first.
+        first: String,
+        /// Key of the second.
+        second: String,
+        /// The name.
+        name: String,
+    },
+    /// A tier without a name or keys.
+    #[error("{key}: must not be empty; {mend}")]
+    Empty {
+        /// The key.
+        key: String,
+        /// What to write.
+        mend: &'static str,
+    },
+    /// A number in `[enforcement]` outside its range.
+    #[error("{key}: {problem}")]
+    Ban {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and the mend.
+        problem: &'static str,
+    },
+}

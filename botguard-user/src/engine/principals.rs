@@ -1,0 +1,268 @@
+//! To whom a request's evidence is charged, and the records of all of them.
+//!
+//! A request with a key belongs to the pair (key, address) once the upstream accepted that key
+//! from that address, and until then to the address alone. So garbage that carries a victim's key
+//! moves nothing of the victim's, a public key outlives one scraper who copied it, and the users
+//! behind one address outlive one bad key among them.
+//!
+//! Evidence gathered where botguard may not act (mode log or off) is kept apart from the rest: no
+//! request on a watched route can contribute to a denial or a ban elsewhere.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use super::facts::{AnsweredBy, ResponseFacts};
+use super::features::principal::{Charge, Features, Principal};
+use super::table::{ClockTable, Slot};
+use crate::words::address::canonical;
+use crate::words::clock::Monotonic;
+use crate::words::identity::{KeyHash, KeyIdentity};
+use crate::words::mode::Mode;
+
+/// Who is charged.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct PrincipalId {
+    /// IPv6 by its /64: a subscriber holds them all, and each would be a fresh record.
+    network: IpAddr,
+    /// The key hash of an accepted pair, as octets, which need no alignment; `None` is the address
+    /// itself.
+    key: Option<[u8; 16]>,
+    /// Where the evidence counts.
+    realm: Realm,
+}
+
+/// Where evidence counts.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Realm {
+    /// On routes where decisions are carried out.
+    Enforced,
+    /// Only in the scores of watched routes.
+    Watched,
+}
+
+impl Realm {
+    pub(crate) const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Enforce => Self::Enforced,
+            Mode::Off | Mode::Log => Self::Watched,
+        }
+    }
+}
+
+/// How far the upstream vouches for the key of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Identity {
+    /// There is no key.
+    Anonymous,
+    /// The upstream has not yet accepted the key from this address.
+    Claimed,
+    /// It has.
+    Accepted,
+}
+
+/// The request's principal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject {
+    pub(crate) id: PrincipalId,
+    pub(crate) identity: Identity,
+}
+
+/// All records, at most as many as the capacity.
+pub(crate) struct Principals(ClockTable<PrincipalId, Principal>);
+
+/// A record with its key, the whole of what one principal costs beside 5 bytes of index.
+const _: () = assert!(size_of::<Slot<PrincipalId, Principal>>() <= 512);
+
+impl Principals {
+    pub(crate) fn new(capacity: u32) -> Self {
+        Self(ClockTable::new(capacity))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Who is charged for a request from `address` with `key` on a route of `realm`.
+    pub(crate) fn subject(
+        &self,
+        address: IpAddr,
+        key: Option<&KeyIdentity>,
+        realm: Realm,
+    ) -> Subject {
+        let alone = PrincipalId::new(address, None, realm);
+        let Some(key) = key else {
+            return Subject {
+                id: alone,
+                identity: Identity::Anonymous,
+            };
+        };
+        let pair = PrincipalId::new(address, Some(key.hash), realm);
+        if self.n_accepted(pair) > 0 {
+            Subject {
+                id: pair,
+                identity: Identity::Accepted,
+            }
+        } else {
+            Subject {
+                id: alone,
+                identity: Identity::Claimed,
+            }
+        }
+    }
+
+    /// Charges one request and returns what counts in its realm, the request included.
+    pub(crate) fn charge(&mut self, id: PrincipalId, charge: Charge) -> Features {
+        let record = self.0.entry(id);
+        record.charge(charge);
+        let features = record.features(charge.at);
+        match id.realm {
+            Realm::Enforced => features,
+            Realm::Watched => self
+                .0
+                .find(&id.enforced())
+                .map_or(features, |record| record.features(charge.at).with(features)),
+        }
+    }
+
+    /// The record of `id`, made if need be.
+    pub(crate) fn record(&mut self, id: PrincipalId) -> &mut Principal {
+        self.0.entry(id)
+    }
+
+    /// Counts an interaction event, for the pair if the upstream accepted it, else the address.
+    pub(crate) fn interact(&mut self, now: Monotonic, address: IpAddr, key: Option<&KeyIdentity>) {
+        let subject = self.subject(address, key, Realm::Enforced);
+        self.0.entry(subject.id).interact(now);
+    }
+
+    /// Notes that the upstream accepted a request which was charged to `charged` and carried
+    /// `key`. A charge to the address moves to the pair: it was the pair's all along, and no
+    /// request counts twice.
+    pub(crate) fn accept(
+        &mut self,
+        charged: PrincipalId,
+        key: Option<KeyHash>,
+        charge: Charge,
+    ) -> PrincipalId {
+        let owner = PrincipalId {
+            key: key.map(octets),
+            ..charged
+        };
+        if owner != charged {
+            if let Some(record) = self.0.find_mut(&charged) {
+                record.uncharge(charge);
+            }
+            self.0.entry(owner).charge(charge);
+        }
+        self.0.entry(owner.enforced()).accept();
+        owner
+    }
+
+    /// Requests of `id` that the upstream accepted, on whatever route.
+    pub(crate) fn n_accepted(&self, id: PrincipalId) -> u16 {
+        self.0.find(&id.enforced()).map_or(0, Principal::n_accepted)
+    }
+
+    /// Whether `id` was blocked within `window`.
+    pub(crate) fn blocked_within(&self, id: PrincipalId, now: Monotonic, window: Duration) -> bool {
+        self.0
+            .find(&id.enforced())
+            .and_then(|record| record.blocked)
+            .is_some_and(|blocked| now.since(blocked) < window)
+    }
+}
+
+impl PrincipalId {
+    fn new(address: IpAddr, key: Option<KeyHash>, realm: Realm) -> Self {
+        Self {
+            network: subscriber(address),
+            key: key.map(octets),
+            realm,
+        }
+    }
+
+    /// The key's hash folded to half, enough to tell the principals of one source apart; 0 for
+    /// the address itself.
+    pub(crate) fn tag(self) -> u64 {
+        let hash = self.key.map_or(0, u128::from_be_bytes);
+        // The conversion fits: the upper half was shifted away or masked off.
+        u64::try_from((hash >> 64) ^ (hash & u128::from(u64::MAX))).unwrap_or(0)
+    }
+
+    /// Where the upstream's word, interaction and enforced evidence are kept.
+    fn enforced(self) -> Self {
+        Self {
+            realm: Realm::Enforced,
+            ..self
+        }
+    }
+}
+
+/// Whether a response shows that the upstream knows the key it was asked with.
+///
+/// Only answers that come after authentication do: success, redirection, and those client errors
+/// that speak of the resource. 401 and 403 deny it; 400, 407 and 429 may come before it was
+/// looked at; 5xx says nothing.
+pub(crate) fn is_acceptance(response: &ResponseFacts) -> bool {
+    response.answered_by == AnsweredBy::Upstream
+        && match response.status {
+            400 | 401 | 403 | 407 | 429 => false,
+            status => (200..500).contains(&status),
+        }
+}
+
+const fn octets(hash: KeyHash) -> [u8; 16] {
+    hash.0.to_be_bytes()
+}
+
+fn subscriber(address: IpAddr) -> IpAddr {
+    match canonical(address) {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acceptance_is_the_upstreams_word_after_authentication() {
+        let check = |answered_by, status, expected| {
+            let response = ResponseFacts {
+                answered_by,
+                status,
+                bytes_in: 0,
+                bytes_out: 0,
+                upstream: None,
+                total: Duration::ZERO,
+            };
+            assert_eq!(
+                is_acceptance(&response),
+                expected,
+                "{answered_by:?} {status}"
+            );
+        };
+        for status in [200, 204, 302, 304, 404, 409, 422] {
+            check(AnsweredBy::Upstream, status, true);
+            check(AnsweredBy::Botguard, status, false);
+        }
+        for status in [101, 400, 401, 403, 429, 500, 502] {
+            check(AnsweredBy::Upstream, status, false);
+        }
+    }
+
+    #[test]
+    fn a_subscriber_is_an_address_or_a_64() {
+        let check = |address: &str, expected: &str| {
+            let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+            assert_eq!(subscriber(ip(address)), ip(expected));
+        };
+        check("192.0.2.7", "192.0.2.7");
+        check("::ffff:192.0.2.7", "192.0.2.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+    }
+}
