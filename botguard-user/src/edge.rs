@@ -1,4 +1,60 @@
 //! Floor 4: listeners, TLS, HTTP/1.1 and HTTP/2 to the client, pooled connections to the upstream.
 //! Asks a [`gate::Gate`] about every request and obeys.
+//!
+//! The way of a request, which is also the reading order of the modules:
+//!
+//! ```text
+//! listener ─► connection (TLS) ─► exchange: target ─► trust ─► gate ─┬► problem
+//!                 ▲                                                  ├► reserved
+//!                 │ ban: flushed, then closed, then settled          └► headers ─► upstream
+//!             connections ◄──── finish ◄──── body ◄──── response ◄──────────────────┘
+//! ```
+//!
+//! **Invariant:** each admission is finished exactly once, on every way out (`finish` is a drop
+//! guard). **Invariant:** nothing waits for the end of a body, in either direction, but the small
+//! ones of the reserved prefix. **Invariant:** the engine, the audit log and the kernel are known
+//! here only through the gate.
+
+use std::sync::Arc;
 
 pub mod gate;
+pub mod reserved;
+
+pub mod listener;
+pub mod tls;
+
+mod connection;
+pub mod connections;
+mod framing;
+mod stream;
+
+mod exchange;
+pub mod forwarded;
+mod problem;
+pub mod target;
+pub mod trust;
+
+mod headers;
+pub mod upstream;
+
+mod body;
+mod finish;
+
+pub mod identity;
+pub mod redact;
+
+#[cfg(test)]
+mod tests;
+
+/// What every listener of a daemon shares.
+#[derive(Clone)]
+pub struct Edge {
+    /// Judges requests.
+    pub gate: Arc<dyn gate::Gate>,
+    /// Answers under the reserved prefix.
+    pub reserved: Arc<dyn reserved::ReservedRoutes>,
+    /// Whose word about client addresses is believed.
+    pub trust: Arc<trust::Trust>,
+    /// Live connections by peer.
+    pub connections: Arc<connections::Connections>,
+}

@@ -20,6 +20,16 @@ pub trait Gate: Send + Sync + 'static {
     /// returned closing says what to do to the client's connections.
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing;
 
+    /// Told, before [`Gate::finish`], of a response that did not end by itself. Does nothing unless
+    /// the implementation wants to record it.
+    fn broken_off(&self, _ticket: &mut Ticket, _by: BrokenBy) {}
+
+    /// Told of a request that was refused before it could be judged, since it has no single
+    /// meaning. The returned id goes into the problem document; without one it has none.
+    fn refused(&self, _request: &RefusedRequest<'_>) -> Option<Arc<str>> {
+        None
+    }
+
     /// Told once the connections of `ban.target` are closed: only now may the kernel drop its
     /// packets, since the acknowledgements of the last response would be among them.
     fn settle(&self, ban: BanProposal);
@@ -38,6 +48,30 @@ pub struct RequestHead<'a> {
     pub client: ClientAddress,
     /// The local address of the connection.
     pub local: SocketAddr,
+}
+
+/// A request without a path or authority that all who read it would agree on.
+#[derive(Debug)]
+pub struct RefusedRequest<'a> {
+    /// Method, target, version and headers as they arrived.
+    pub parts: &'a Parts,
+    /// The client, after trusted proxies.
+    pub client: ClientAddress,
+    /// The local address of the connection.
+    pub local: SocketAddr,
+    /// Status of our answer: 400, 405 or 431.
+    pub status: u16,
+    /// What is wrong with it, in a sentence.
+    pub reason: &'a str,
+}
+
+/// Whose side of an unfinished response went away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BrokenBy {
+    /// The client closed its connection or stream. Without a head sent the status is 499.
+    Client,
+    /// The upstream died after its head; the client's stream was broken off.
+    Upstream,
 }
 
 /// The answer.

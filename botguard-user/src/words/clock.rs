@@ -22,7 +22,7 @@ impl Now {
     #[must_use]
     pub fn read() -> Self {
         Self {
-            monotonic: Monotonic(nanoseconds(ClockId::CLOCK_BOOTTIME)),
+            monotonic: Monotonic::read(),
             wall: Wall::read(),
         }
     }
@@ -33,6 +33,12 @@ impl Now {
 pub struct Monotonic(u64);
 
 impl Monotonic {
+    /// Reads `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub fn read() -> Self {
+        Self(nanoseconds(ClockId::CLOCK_BOOTTIME))
+    }
+
     /// The instant `since_boot` after boot; for tests and replay.
     #[must_use]
     pub fn from_boot(since_boot: Duration) -> Self {

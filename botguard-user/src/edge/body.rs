@@ -1,0 +1,202 @@
+//! Bodies on their way through: counted, never collected. Frames pass one by one in both
+//! directions, trailers included, except botguard's own fields.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+
+use super::finish::Finisher;
+use super::headers;
+
+/// The body of a response to the client.
+pub(super) struct ClientBody {
+    source: Source,
+    /// Taken, and so finished, as soon as the body ends.
+    finisher: Option<Finisher>,
+}
+
+enum Source {
+    Upstream(Incoming),
+    Own(Full<Bytes>),
+}
+
+impl ClientBody {
+    /// The upstream's body, which finishes the request at its end.
+    pub(super) const fn from_upstream(body: Incoming, finisher: Finisher) -> Self {
+        Self {
+            source: Source::Upstream(body),
+            finisher: Some(finisher),
+        }
+    }
+
+    /// A body of botguard's own.
+    pub(super) fn own(body: Bytes, finisher: Option<Finisher>) -> Self {
+        Self {
+            source: Source::Own(Full::new(body)),
+            finisher,
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(mut finisher) = self.finisher.take() {
+            finisher.complete();
+        }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.source {
+            Source::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Source::Own(body) => std::task::ready!(Pin::new(body).poll_frame(cx))
+                .map(|frame| frame.map_err(|never| match never {})),
+        };
+        let frame = frame.map(|frame| frame.map(without_own_trailers));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(finisher), Some(data)) = (&mut self.finisher, frame.data_ref()) {
+                    finisher.sent(data.len());
+                }
+            }
+            Some(Err(_error)) => {
+                if let Some(mut finisher) = self.finisher.take() {
+                    finisher.upstream_broke();
+                }
+            }
+            None => self.end(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Upstream(body) => body.size_hint(),
+            Source::Own(body) => body.size_hint(),
+        }
+    }
+}
+
+/// hyper does not ask a body of known length for its end, it drops it.
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.end();
+        }
+    }
+}
+
+/// The body of a request to the upstream. Clones share the one body: a clone whose connection
+/// could not be made was never read, so that the next may try.
+#[derive(Clone)]
+pub(super) struct UpstreamBody {
+    incoming: Arc<Mutex<Incoming>>,
+    bytes: RequestBytes,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(incoming: Incoming, bytes: RequestBytes) -> Self {
+        if incoming.is_end_stream() {
+            bytes.end();
+        }
+        Self {
+            incoming: Arc::new(Mutex::new(incoming)),
+            bytes,
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> &RequestBytes {
+        &self.bytes
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // Never contended: clones are polled one after another.
+        let mut incoming = self.incoming.lock();
+        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let data = frame.data_ref().map_or(0, Bytes::len);
+                self.bytes.add(data);
+                if incoming.is_end_stream() {
+                    self.bytes.end();
+                }
+            }
+            Some(Err(_)) | None => self.bytes.end(),
+        }
+        Poll::Ready(frame.map(|frame| frame.map(without_own_trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.lock().size_hint()
+    }
+}
+
+/// How much of a request's body has arrived.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RequestBytes(Arc<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    count: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl RequestBytes {
+    pub(super) fn count(&self) -> u64 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.count.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `Botguard-*` fields are botguard's own word, in a trailer as in a header.
+fn without_own_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::remove_own(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}

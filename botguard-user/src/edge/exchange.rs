@@ -1,0 +1,191 @@
+//! One request and its response: read, judged, then denied, answered or forwarded.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::body::{ClientBody, RequestBytes, UpstreamBody};
+use super::connection::Site;
+use super::connections::Live;
+use super::finish::Finisher;
+use super::gate::{RefusedRequest, RequestHead};
+use super::headers::{self, PeerTrust, Way};
+use super::problem::{self, Problem};
+use super::reserved::MAX_BODY_BYTES;
+use super::target::{Target, TargetError};
+use super::upstream::UpstreamFailure;
+use crate::engine::facts::AnsweredBy;
+use crate::words::address::{ClientAddress, canonical};
+use crate::words::clock::Monotonic;
+
+/// What the requests of one connection have in common.
+pub(super) struct Exchange {
+    pub(super) site: Arc<Site>,
+    pub(super) live: Arc<Live>,
+    pub(super) peer: IpAddr,
+    pub(super) local: SocketAddr,
+}
+
+impl Exchange {
+    /// The response to `request`. Its body finishes the admission when it ends or is dropped.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ClientBody> {
+        let arrived = Monotonic::read();
+        let edge = &self.site.edge;
+        // Ended by `refuse` or the finisher, with nothing to wait for in between.
+        self.live.request_begins();
+        let (parts, body) = request.into_parts();
+        let client = edge.trust.client(self.peer, &parts.headers);
+        if self.live.has_framing_conflict() {
+            return self.refuse(&parts, client, &TargetError::Framing);
+        }
+        let target = match Target::of(&parts) {
+            Ok(target) => target,
+            Err(error) => return self.refuse(&parts, client, &error),
+        };
+        let head = RequestHead {
+            parts: &parts,
+            path: &target.path,
+            authority: &target.authority,
+            client,
+            local: self.local,
+        };
+        let admission = edge.gate.admit(&head);
+        let bytes = RequestBytes::default();
+        let finisher = Finisher::new(
+            Arc::clone(&self.site),
+            Arc::clone(&self.live),
+            admission.ticket,
+            arrived,
+            bytes.clone(),
+        );
+        let id = admission.request_id;
+        if let Some(denial) = admission.denial {
+            return own(
+                Problem::from(denial).response(Some(&id)),
+                &parts.method,
+                finisher,
+            );
+        }
+        if edge.reserved.owns(&target.path) {
+            let whole = Limited::new(body, MAX_BODY_BYTES).collect();
+            let response = match timeout(self.site.limits.header_timeout, whole).await {
+                Ok(Ok(body)) => {
+                    let body = body.to_bytes();
+                    bytes.add(body.len());
+                    edge.reserved.answer(&head, body)
+                }
+                Ok(Err(_too_long_or_broken)) => problem::reserved_body().response(Some(&id)),
+                Err(_elapsed) => Problem::from(&UpstreamFailure::ClientStalled).response(Some(&id)),
+            };
+            return own(response, &parts.method, finisher);
+        }
+        let added = admission.upstream_headers;
+        let body = UpstreamBody::new(body, bytes);
+        self.forward(parts, &target, added, body, finisher, &id)
+            .await
+    }
+
+    async fn forward(
+        &self,
+        mut parts: Parts,
+        target: &Target,
+        added: Vec<(http::HeaderName, http::HeaderValue)>,
+        body: UpstreamBody,
+        mut finisher: Finisher,
+        request_id: &str,
+    ) -> Response<ClientBody> {
+        let way = Way {
+            peer: canonical(self.peer),
+            peer_trust: if self.site.edge.trust.is_proxy(self.peer) {
+                PeerTrust::Trusted
+            } else {
+                PeerTrust::Untrusted
+            },
+            authority: &target.authority,
+            version: parts.version,
+        };
+        headers::to_upstream(&mut parts.headers, &way, added);
+        let method = parts.method.clone();
+        let sent = Monotonic::read();
+        let outcome = self.site.upstream.send(parts, body).await;
+        finisher.upstream_took(Monotonic::read().since(sent));
+        match outcome {
+            // We ask for no upgrade, so an upstream that switches protocols is broken.
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => own(
+                problem::unasked_upgrade().response(Some(request_id)),
+                &method,
+                finisher,
+            ),
+            Ok(response) => {
+                let (mut head, body) = response.into_parts();
+                headers::to_client(&mut head.headers);
+                // The version is that of the upstream's connection; hyper sets the client's.
+                head.version = http::Version::HTTP_11;
+                finisher.answered(AnsweredBy::Upstream, head.status);
+                Response::from_parts(head, ClientBody::from_upstream(body, finisher))
+            }
+            Err(failure) => {
+                count_failure(&failure);
+                own(
+                    Problem::from(&failure).response(Some(request_id)),
+                    &method,
+                    finisher,
+                )
+            }
+        }
+    }
+
+    /// Answers what has no single meaning, without asking anyone.
+    fn refuse(
+        &self,
+        parts: &Parts,
+        client: ClientAddress,
+        error: &TargetError,
+    ) -> Response<ClientBody> {
+        self.live.request_ends();
+        let reason = error.to_string();
+        metrics::counter!("botguard_requests_refused_total", "status" => error.status().as_str().to_owned())
+            .increment(1);
+        let id = self.site.edge.gate.refused(&RefusedRequest {
+            parts,
+            client,
+            local: self.local,
+            status: error.status().as_u16(),
+            reason: &reason,
+        });
+        Problem::from(error)
+            .response(id.as_deref())
+            .map(|body| ClientBody::own(body, None))
+    }
+}
+
+/// A response of botguard's own.
+fn own(response: Response<Bytes>, method: &Method, mut finisher: Finisher) -> Response<ClientBody> {
+    finisher.answered(AnsweredBy::Botguard, response.status());
+    if method == Method::HEAD {
+        // hyper sends no body to HEAD, and asks this one for none.
+        finisher.complete();
+    }
+    response.map(|body| ClientBody::own(body, Some(finisher)))
+}
+
+fn count_failure(failure: &UpstreamFailure) {
+    let kind = match failure {
+        UpstreamFailure::Unreachable(_) => "unreachable",
+        UpstreamFailure::ConnectTimeout(_) => "connect_timeout",
+        UpstreamFailure::Broken(_) => "broken",
+        UpstreamFailure::FirstByteTimeout => "first_byte_timeout",
+        UpstreamFailure::ClientStalled => "client_stalled",
+    };
+    tracing::debug!(
+        error = failure as &dyn std::error::Error,
+        "no response from the upstream"
+    );
+    metrics::counter!("botguard_upstream_failures_total", "kind" => kind).increment(1);
+}

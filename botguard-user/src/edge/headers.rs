@@ -1,0 +1,288 @@
+//! Header fields on their way through: hop-by-hop ones end here, what clients must not claim is
+//! taken away, and what the upstream may believe is set.
+
+use std::net::IpAddr;
+
+use http::header::{self, Entry};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+/// What the upstream is told of the way of a request.
+pub(super) struct Way<'a> {
+    pub(super) peer: IpAddr,
+    pub(super) peer_trust: PeerTrust,
+    pub(super) authority: &'a str,
+    pub(super) version: Version,
+}
+
+/// Whether the peer's own account of the way is kept.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum PeerTrust {
+    Trusted,
+    Untrusted,
+}
+
+/// Turns a client's header fields into those for the upstream.
+pub(super) fn to_upstream(
+    headers: &mut HeaderMap,
+    way: &Way<'_>,
+    added: Vec<(HeaderName, HeaderValue)>,
+) {
+    let wants_trailers = headers
+        .get_all(header::TE)
+        .iter()
+        .any(|value| list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")));
+    remove_hop_by_hop(headers);
+    remove_own(headers);
+    // Whether to go on was ours to say, and hyper has said it.
+    headers.remove(header::EXPECT);
+    if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    join_cookies(headers);
+    if way.peer_trust == PeerTrust::Untrusted {
+        remove_claims(headers);
+    }
+    set_forwarding(headers, way);
+    for (name, value) in added {
+        headers.append(name, value);
+    }
+}
+
+/// Turns the upstream's header fields into those for the client.
+pub(super) fn to_client(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    remove_own(headers);
+}
+
+/// Removes every `Botguard-*` field.
+pub(super) fn remove_own(headers: &mut HeaderMap) {
+    remove_where(headers, |name| name.as_str().starts_with("botguard-"));
+}
+
+/// RFC 9110 section 7.6.1, including the fields that `Connection` names.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(list)
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Removes what only a proxy may say.
+fn remove_claims(headers: &mut HeaderMap) {
+    headers.remove(header::FORWARDED);
+    headers.remove(header::VIA);
+    headers.remove("x-real-ip");
+    remove_where(headers, |name| name.as_str().starts_with("x-forwarded-"));
+}
+
+/// An absent field is set; a present one is a trusted proxy's by now: lists are appended to, the
+/// scheme and host that the proxy saw are kept.
+fn set_forwarding(headers: &mut HeaderMap, way: &Way<'_>) {
+    let peer = way.peer.to_string();
+    if headers.contains_key(header::FORWARDED) {
+        let element = match way.peer {
+            IpAddr::V4(ip) => format!("for={ip};proto=https"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=https"),
+        };
+        append_to_list(headers, header::FORWARDED, &element);
+    }
+    append_to_list(headers, X_FORWARDED_FOR, &peer);
+    if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_PROTO) {
+        entry.insert(HeaderValue::from_static("https"));
+    }
+    // An authority is visible ASCII, and so a header value: `target` parsed it.
+    if let Ok(host) = HeaderValue::from_str(way.authority) {
+        if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_HOST) {
+            entry.insert(host.clone());
+        }
+        headers.insert(header::HOST, host);
+    }
+    let via = match way.version {
+        Version::HTTP_2 => "2.0 botguard",
+        Version::HTTP_10 => "1.0 botguard",
+        _ => "1.1 botguard",
+    };
+    append_to_list(headers, header::VIA, via);
+}
+
+/// Into one field, since applications are found that read only the first of several.
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let mut elements: Vec<&[u8]> = headers
+        .get_all(&name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    elements.push(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&elements.join(&b", "[..])) {
+        headers.insert(name, value);
+    }
+}
+
+/// HTTP/2 may split cookies into several fields, HTTP/1.1 must not (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn sorted(headers: &HeaderMap) -> Vec<(&str, &str)> {
+        let mut fields: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        fields.sort_unstable();
+        fields
+    }
+
+    fn check_upstream(peer_trust: PeerTrust, fields: &[(&str, &str)], expected: &[(&str, &str)]) {
+        let mut headers = map(fields);
+        let way = Way {
+            peer: "192.0.2.1".parse().unwrap(),
+            peer_trust,
+            authority: "a.test",
+            version: Version::HTTP_2,
+        };
+        let id = (
+            HeaderName::from_static("botguard-request-id"),
+            HeaderValue::from_static("1"),
+        );
+        to_upstream(&mut headers, &way, vec![id]);
+        assert_eq!(sorted(&headers), expected, "{fields:?}");
+    }
+
+    #[test]
+    fn what_an_untrusted_client_claims_is_replaced() {
+        check_upstream(
+            PeerTrust::Untrusted,
+            &[
+                ("accept", "*/*"),
+                ("botguard-score", "0.00"),
+                ("botguard-request-id", "forged"),
+                ("connection", "close, X-Secret-Hop"),
+                ("cookie", "a=1"),
+                ("cookie", "b=2"),
+                ("expect", "100-continue"),
+                ("forwarded", "for=10.0.0.1"),
+                ("keep-alive", "5"),
+                ("te", "gzip, trailers"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "websocket"),
+                ("via", "1.1 forged"),
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x-forwarded-port", "1"),
+                ("x-forwarded-proto", "http"),
+                ("x-real-ip", "10.0.0.1"),
+                ("x-secret-hop", "1"),
+            ],
+            &[
+                ("accept", "*/*"),
+                ("botguard-request-id", "1"),
+                ("cookie", "a=1; b=2"),
+                ("host", "a.test"),
+                ("te", "trailers"),
+                ("via", "2.0 botguard"),
+                ("x-forwarded-for", "192.0.2.1"),
+                ("x-forwarded-host", "a.test"),
+                ("x-forwarded-proto", "https"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_is_kept_and_continued() {
+        check_upstream(
+            PeerTrust::Trusted,
+            &[
+                ("botguard-score", "0.00"),
+                ("forwarded", "for=203.0.113.1"),
+                ("via", "1.1 front"),
+                ("x-forwarded-for", "203.0.113.1"),
+                ("x-forwarded-host", "front.test"),
+                ("x-forwarded-proto", "http"),
+            ],
+            &[
+                ("botguard-request-id", "1"),
+                ("forwarded", "for=203.0.113.1, for=192.0.2.1;proto=https"),
+                ("host", "a.test"),
+                ("via", "1.1 front, 2.0 botguard"),
+                ("x-forwarded-for", "203.0.113.1, 192.0.2.1"),
+                ("x-forwarded-host", "front.test"),
+                ("x-forwarded-proto", "http"),
+            ],
+        );
+    }
+
+    #[test]
+    fn responses_keep_what_is_the_application_s() {
+        let mut headers = map(&[
+            ("botguard-observe", "records=3"),
+            ("connection", "keep-alive"),
+            ("set-cookie", "a=1"),
+            ("trailer", "grpc-status"),
+            ("transfer-encoding", "chunked"),
+        ]);
+        to_client(&mut headers);
+        assert_eq!(
+            sorted(&headers),
+            [("set-cookie", "a=1"), ("trailer", "grpc-status")]
+        );
+    }
+}

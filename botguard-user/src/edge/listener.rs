@@ -1,0 +1,215 @@
+//! `[[listener]]`: sockets that accept clients.
+//!
+//! In three steps, since the daemon fills the kernel before anything is bound: [`prepare`] checks
+//! settings and loads certificates (all that `run --check` does), [`Listeners::bind`] binds,
+//! [`Listeners::serve`] accepts until its shutdown is asked for, and then drains.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Edge;
+use super::connection::{self, Site};
+use super::upstream::{Upstream, Upstreams};
+
+mod settings;
+
+pub use settings::{ListenerError, ListenerSettings, prepare};
+
+/// A listener that is ready to be bound.
+pub struct Prepared {
+    bind: SocketAddr,
+    upstream: Arc<Upstream>,
+    tls: Arc<ServerConfig>,
+    limits: Limits,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Prepared({})", self.bind)
+    }
+}
+
+/// What one client may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) handshake_timeout: Duration,
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_header_bytes: usize,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_source: usize,
+}
+
+/// An address that cannot be bound. The configuration's fault, or the host's.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; {}", self.mend())]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl BindError {
+    fn mend(&self) -> String {
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "see who has it with `ss -ltnp 'sport = :{}'`, or change `bind`",
+                self.address.port()
+            ),
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "no interface has this address; see `ip address`, or change `bind`".to_owned()
+            }
+            _ => "change `bind` of this listener".to_owned(),
+        }
+    }
+}
+
+/// Bound sockets. Connections wait in their backlogs until [`Self::serve`].
+#[derive(Debug)]
+pub struct Listeners {
+    bound: Vec<(TcpListener, Prepared)>,
+}
+
+impl Listeners {
+    /// Binds all of `prepared`, or none. Needs a tokio runtime.
+    ///
+    /// Errors: [`BindError`] for the first address that cannot be bound.
+    pub async fn bind(prepared: Vec<Prepared>) -> Result<Self, BindError> {
+        let mut bound = Vec::with_capacity(prepared.len());
+        for listener in prepared {
+            let socket = TcpListener::bind(listener.bind)
+                .await
+                .map_err(|source| BindError {
+                    address: listener.bind,
+                    source,
+                })?;
+            bound.push((socket, listener));
+        }
+        Ok(Self { bound })
+    }
+
+    /// The addresses that are really bound, in the order of the settings: a port 0 is resolved.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound
+            .iter()
+            .filter_map(|(socket, _)| socket.local_addr().ok())
+            .collect()
+    }
+
+    /// Accepts until `shutdown` is cancelled; then lets running requests end, for at most `drain`,
+    /// and closes what is left.
+    pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Duration) {
+        let tasks = TaskTracker::new();
+        for (socket, listener) in self.bound {
+            let site = Arc::new(Site {
+                edge: edge.clone(),
+                upstream: listener.upstream,
+                tls: TlsAcceptor::from(listener.tls),
+                limits: listener.limits,
+            });
+            tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
+        }
+        tasks.close();
+        shutdown.cancelled().await;
+        if timeout(drain, tasks.wait()).await.is_err() {
+            let closed = edge.connections.close_all();
+            tracing::warn!(
+                connections = closed.count(),
+                "the drain took too long; closing what is left"
+            );
+            closed.done().await;
+            tasks.wait().await;
+        }
+    }
+}
+
+async fn accept(
+    socket: TcpListener,
+    site: Arc<Site>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(site.limits.max_connections));
+    loop {
+        // Both arms are cancellation-safe: a place that was not used is given back, and a
+        // connection is either in the backlog or ours.
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            accepted = accept_one(&socket, &places) => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer, place)) => welcome(tcp, peer, place, &site, &tasks, &shutdown),
+            Err(error) => {
+                // The client's own failures pass at once; a lack of descriptors or memory would
+                // spin here otherwise.
+                tracing::warn!(%error, "cannot accept a connection");
+                metrics::counter!("botguard_accept_errors_total").increment(1);
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Waits for a free place first: past the limit, clients wait in the kernel's backlog.
+async fn accept_one(
+    socket: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (tcp, peer) = socket.accept().await?;
+    Ok((tcp, peer, place))
+}
+
+fn welcome(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+    site: &Arc<Site>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let limit = per_source(site, peer.ip());
+    let Some(registration) = site.edge.connections.enter(peer.ip(), limit) else {
+        metrics::counter!("botguard_connections_refused_total", "reason" => "per_source")
+            .increment(1);
+        return;
+    };
+    metrics::counter!("botguard_connections_total").increment(1);
+    let served = connection::serve(tcp, peer, Arc::clone(site), registration, shutdown.clone());
+    tasks.spawn(async move {
+        served.await;
+        drop(place);
+    });
+}
+
+/// A trusted proxy carries everybody's connections.
+fn per_source(site: &Site, ip: IpAddr) -> usize {
+    if site.edge.trust.is_proxy(ip) {
+        usize::MAX
+    } else {
+        site.limits.max_connections_per_source
+    }
+}
+
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,257 @@
+//! The keys of `[[listener]]`, checked and turned into what a listener works with.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Limits, Prepared, Upstreams};
+use crate::edge::tls::{self, CertificateError, CertificateSettings};
+use crate::words::units::{Size, Span};
+
+/// One `[[listener]]`: an address that serves HTTPS and forwards to one upstream.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSettings {
+    /// Address and port to listen on. `[::]:443` takes IPv4 as well.
+    pub bind: SocketAddr,
+    /// Name of the `[upstream.NAME]` that gets the requests.
+    pub upstream: String,
+    /// Certificates by file; the first serves clients that ask for no name.
+    #[serde(default)]
+    pub certificate: Vec<CertificateSettings>,
+    /// Instead of `certificate`: host names and addresses to make an unsigned certificate for.
+    #[serde(default)]
+    pub self_signed: Vec<String>,
+    /// Whether peers send a PROXY protocol header. Only `false` in this version.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+    /// Longest TLS handshake.
+    #[serde(default = "ten_seconds")]
+    pub handshake_timeout: Span,
+    /// Longest wait for a request's head on HTTP/1, counted from the end of the last response: also
+    /// how long a kept connection may be idle.
+    #[serde(default = "thirty_seconds")]
+    pub header_timeout: Span,
+    /// How long an HTTP/2 connection may be idle.
+    #[serde(default = "one_minute")]
+    pub idle_timeout: Span,
+    /// Largest head of a request; at least 8 KiB. More is answered 431.
+    #[serde(default = "sixty_four_kib")]
+    pub max_header_size: Size,
+    /// Connections of this listener at once; more wait in the kernel's backlog.
+    #[serde(default = "ten_thousand")]
+    pub max_connections: usize,
+    /// Connections from one address at once, trusted proxies excepted; more are closed.
+    #[serde(default = "five_hundred")]
+    pub max_connections_per_source: usize,
+}
+
+/// A `[[listener]]` that cannot be served. The configuration's fault.
+#[derive(Debug, thiserror::Error)]
+#[error("[[listener]] bind = \"{bind}\": {problem}")]
+pub struct ListenerError {
+    bind: SocketAddr,
+    #[source]
+    problem: Box<ListenerProblem>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ListenerProblem {
+    #[error("proxy_protocol = true is not yet supported by this version; set it to false")]
+    ProxyProtocol,
+    #[error("no certificate; give `certificate` or `self_signed`")]
+    NoCertificate,
+    #[error("both `certificate` and `self_signed`; give one of them")]
+    TwoCertificates,
+    #[error("there is no [upstream.{0}]; add it, or name another")]
+    UnknownUpstream(String),
+    #[error("{key} = {value} is out of range; give {mend}")]
+    OutOfRange {
+        key: &'static str,
+        value: String,
+        mend: &'static str,
+    },
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+/// Checks the settings and loads certificates, relative to `base`, without binding anything.
+///
+/// Errors: [`ListenerError`] for the first listener that cannot be served.
+pub fn prepare(
+    settings: &[ListenerSettings],
+    upstreams: &Upstreams,
+    base: &Path,
+) -> Result<Vec<Prepared>, ListenerError> {
+    settings
+        .iter()
+        .map(|listener| {
+            prepare_one(listener, upstreams, base).map_err(|problem| ListenerError {
+                bind: listener.bind,
+                problem: Box::new(problem),
+            })
+        })
+        .collect()
+}
+
+fn prepare_one(
+    settings: &ListenerSettings,
+    upstreams: &Upstreams,
+    base: &Path,
+) -> Result<Prepared, ListenerProblem> {
+    if settings.proxy_protocol {
+        return Err(ListenerProblem::ProxyProtocol);
+    }
+    let upstream = upstreams
+        .named(&settings.upstream)
+        .ok_or_else(|| ListenerProblem::UnknownUpstream(settings.upstream.clone()))?;
+    let limits = limits(settings)?;
+    let tls = match (&*settings.certificate, &*settings.self_signed) {
+        ([], []) => return Err(ListenerProblem::NoCertificate),
+        ([], names) => tls::self_signed(names)?,
+        (files, []) => tls::from_files(files, base)?,
+        (_, _) => return Err(ListenerProblem::TwoCertificates),
+    };
+    Ok(Prepared {
+        bind: settings.bind,
+        upstream,
+        tls,
+        limits,
+    })
+}
+
+fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
+    let span = |key, span: Span| {
+        if span.0.is_zero() {
+            Err(ListenerProblem::OutOfRange {
+                key,
+                value: span.to_string(),
+                mend: "a time above 0",
+            })
+        } else {
+            Ok(span.0)
+        }
+    };
+    let count = |key, count: usize| {
+        // The upper bound is that of tokio's semaphores.
+        if (1..=MAX_CONNECTIONS).contains(&count) {
+            Ok(count)
+        } else {
+            Err(ListenerProblem::OutOfRange {
+                key,
+                value: count.to_string(),
+                mend: "a number from 1 to 10000000",
+            })
+        }
+    };
+    let max_header_bytes = usize::try_from(settings.max_header_size.0)
+        .ok()
+        .filter(|bytes| HEADER_BYTES.contains(bytes))
+        .ok_or_else(|| ListenerProblem::OutOfRange {
+            key: "max_header_size",
+            value: settings.max_header_size.to_string(),
+            mend: "a size from 8KiB to 400KiB",
+        })?;
+    Ok(Limits {
+        handshake_timeout: span("handshake_timeout", settings.handshake_timeout)?,
+        header_timeout: span("header_timeout", settings.header_timeout)?,
+        idle_timeout: span("idle_timeout", settings.idle_timeout)?,
+        max_header_bytes,
+        max_connections: count("max_connections", settings.max_connections)?,
+        max_connections_per_source: count(
+            "max_connections_per_source",
+            settings.max_connections_per_source,
+        )?,
+    })
+}
+
+const MAX_CONNECTIONS: usize = 10_000_000;
+
+/// hyper refuses read buffers below 8 KiB, and gives up at about 400 KiB by itself.
+const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 * 1_024..=400 * 1_024;
+
+const fn ten_seconds() -> Span {
+    Span(Duration::from_secs(10))
+}
+
+const fn thirty_seconds() -> Span {
+    Span(Duration::from_secs(30))
+}
+
+const fn one_minute() -> Span {
+    Span(Duration::from_secs(60))
+}
+
+const fn sixty_four_kib() -> Size {
+    Size(64 * 1_024)
+}
+
+const fn ten_thousand() -> usize {
+    10_000
+}
+
+const fn five_hundred() -> usize {
+    500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_checked_and_errors_name_the_mend() {
+        let upstreams = toml::from_str("app = { endpoints = ['http://127.0.0.1:3000'] }").unwrap();
+        let upstreams = Upstreams::new(&upstreams).unwrap();
+        let check = |lines: &str, expected: Option<&str>| {
+            let text = format!("bind = '127.0.0.1:0'\nupstream = 'app'\n{lines}");
+            let settings: ListenerSettings = toml::from_str(&text).unwrap();
+            let error = prepare(&[settings], &upstreams, Path::new("/nowhere"))
+                .err()
+                .map(|error| error.to_string());
+            match (&error, expected) {
+                (None, None) => {}
+                (Some(error), Some(part)) => {
+                    assert!(error.starts_with("[[listener]] bind = \"127.0.0.1:0\""));
+                    assert!(error.contains(part), "{error}");
+                }
+                _ => panic!("{error:?}, expected {expected:?}"),
+            }
+        };
+        let own = "self_signed = ['localhost']\n";
+        check(own, None);
+        check(&format!("{own}proxy_protocol = false"), None);
+        check(
+            &format!("{own}proxy_protocol = true"),
+            Some("not yet supported"),
+        );
+        check("", Some("no certificate"));
+        check(
+            &format!("{own}certificate = [{{ cert = 'a', key = 'b' }}]"),
+            Some("give one of them"),
+        );
+        check(
+            "certificate = [{ cert = 'a', key = 'b' }]",
+            Some("/nowhere/a"),
+        );
+        check(
+            &format!("{own}max_connections = 0"),
+            Some("max_connections = 0"),
+        );
+        check(&format!("{own}max_header_size = '1KiB'"), Some("from 8KiB"));
+        check(
+            &format!("{own}header_timeout = '0s'"),
+            Some("header_timeout"),
+        );
+    }
+
+    #[test]
+    fn an_unknown_upstream_is_named() {
+        let settings = "bind = '127.0.0.1:0'\nupstream = 'other'\nself_signed = ['localhost']";
+        let settings: ListenerSettings = toml::from_str(settings).unwrap();
+        let upstreams = Upstreams::new(&std::collections::BTreeMap::new()).unwrap();
+        let error = prepare(&[settings], &upstreams, Path::new("/")).unwrap_err();
+        assert!(error.to_string().contains("no [upstream.other]"), "{error}");
+    }
+}

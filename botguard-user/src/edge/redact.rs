@@ -1,0 +1,306 @@
+//! Headers and query strings as the audit record may hold them: secrets replaced by what
+//! identifies them without giving them away. Pure.
+//!
+//! `Authorization` keeps its scheme, cookies keep their names, an API key becomes its public id
+//! and hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`). Names are
+//! lower case, and in wire order except that lines of one name stand together (what the `http`
+//! crate keeps).
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::identity::{self, IdentitySettings, KeyHasher, KeySource, RawKey, public_key_id};
+
+/// Replaces secrets by what may be kept of them.
+#[derive(Debug)]
+pub struct Redactor<'a> {
+    settings: &'a IdentitySettings,
+    hasher: &'a KeyHasher,
+}
+
+impl<'a> Redactor<'a> {
+    /// Treats the API key sources of `settings` as secret, beside what is so everywhere.
+    #[must_use]
+    pub const fn new(settings: &'a IdentitySettings, hasher: &'a KeyHasher) -> Self {
+        Self { settings, hasher }
+    }
+
+    /// `[name, value]` of every header line. `query` only tells the API key, so that a copy of it
+    /// in another header is found.
+    #[must_use]
+    pub fn headers(&self, headers: &HeaderMap, query: &str) -> Vec<[String; 2]> {
+        let key = self.settings.api_key(headers, query);
+        headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                let value = self.without_key(self.header(name, &value), key.as_ref());
+                [name.as_str().to_owned(), value]
+            })
+            .collect()
+    }
+
+    /// The query string, still encoded as it was sent.
+    #[must_use]
+    pub fn query(&self, headers: &HeaderMap, query: &str) -> String {
+        let key = self.settings.api_key(headers, query);
+        self.without_key(self.parameters(query), key.as_ref())
+    }
+
+    fn header(&self, name: &HeaderName, value: &str) -> String {
+        if *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION {
+            return self.credentials(value);
+        }
+        if *name == header::COOKIE {
+            return self.cookies(value);
+        }
+        if self.is_key_header(name) {
+            return self.key(value);
+        }
+        if sounds_secret(name.as_str()) {
+            return self.hash(value);
+        }
+        if *name == header::REFERER {
+            return self.url(value);
+        }
+        value.to_owned()
+    }
+
+    /// `Scheme #hash`; without a scheme that is registered, all of it may be the secret.
+    fn credentials(&self, value: &str) -> String {
+        match value.trim().split_once(' ') {
+            Some((scheme, secret)) if is_scheme(scheme) => {
+                let secret = secret.trim();
+                let secret = if self.settings.api_key.contains(&KeySource::Bearer)
+                    && scheme.eq_ignore_ascii_case("bearer")
+                {
+                    self.key(secret)
+                } else {
+                    self.hash(secret)
+                };
+                format!("{scheme} {secret}")
+            }
+            _ => self.hash(value),
+        }
+    }
+
+    fn cookies(&self, value: &str) -> String {
+        let pairs = value.split(';').map(|pair| match pair.split_once('=') {
+            Some((name, secret)) => format!("{}={}", name.trim(), self.hash(secret.trim())),
+            None => self.hash(pair.trim()),
+        });
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
+    fn parameters(&self, query: &str) -> String {
+        let parameters = query
+            .split('&')
+            .map(|parameter| match parameter.split_once('=') {
+                Some((name, secret)) if self.is_secret_parameter(&identity::decode(name)) => {
+                    format!("{name}={}", self.hash(&identity::decode(secret)))
+                }
+                _ => parameter.to_owned(),
+            });
+        parameters.collect::<Vec<_>>().join("&")
+    }
+
+    /// Query and fragment of a URL carry parameters, and the fragment of OAuth a token.
+    fn url(&self, url: &str) -> String {
+        match url.find(['?', '#']) {
+            Some(at) => {
+                let (path, rest) = url.split_at(at + 1);
+                let parts = rest.split('#').map(|part| self.parameters(part));
+                format!("{path}{}", parts.collect::<Vec<_>>().join("#"))
+            }
+            None => url.to_owned(),
+        }
+    }
+
+    fn is_key_header(&self, name: &HeaderName) -> bool {
+        let is_it = |source: &KeySource| matches!(source, KeySource::Header(key) if key == name);
+        self.settings.api_key.iter().any(is_it)
+    }
+
+    fn is_secret_parameter(&self, name: &str) -> bool {
+        let is_it = |source: &KeySource| matches!(source, KeySource::Query(key) if key == name);
+        sounds_secret(name) || self.settings.api_key.iter().any(is_it)
+    }
+
+    /// An API key may have been pasted where nobody expects it.
+    fn without_key(&self, text: String, key: Option<&RawKey<'_>>) -> String {
+        match key.map(RawKey::expose) {
+            Some(key) if key.len() >= MIN_SEARCHED && text.contains(key) => {
+                text.replace(key, &self.key(key))
+            }
+            _ => text,
+        }
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}…{}", public_key_id(key), self.hash(key))
+    }
+
+    fn hash(&self, secret: &str) -> String {
+        if secret.is_empty() {
+            String::new()
+        } else {
+            format!("#{}", self.hasher.hash(secret))
+        }
+    }
+}
+
+/// Whether a parameter or header of this name holds a secret more often than not.
+fn sounds_secret(name: &str) -> bool {
+    let name: Cow<'_, str> = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    };
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Registered schemes (IANA, HTTP Authentication Schemes), and two that are common beside them.
+/// Anything else before a space could be a part of the secret.
+fn is_scheme(text: &str) -> bool {
+    const SCHEMES: [&str; 13] = [
+        "apikey",
+        "aws4-hmac-sha256",
+        "basic",
+        "bearer",
+        "digest",
+        "dpop",
+        "gnap",
+        "hoba",
+        "mutual",
+        "negotiate",
+        "oauth",
+        "scram-sha-256",
+        "token",
+    ];
+    SCHEMES
+        .iter()
+        .any(|scheme| scheme.eq_ignore_ascii_case(text))
+}
+
+/// Sorted by how often they are seen. `code` is OAuth's authorisation code.
+const SECRET_WORDS: [&str; 9] = [
+    "token",
+    "key",
+    "secret",
+    "password",
+    "code",
+    "passwd",
+    "session",
+    "signature",
+    "jwt",
+];
+
+/// Shorter keys would be found in words.
+const MIN_SEARCHED: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn settings() -> IdentitySettings {
+        toml::from_str("api_key = ['header:x-app', 'bearer', 'query:app', 'cookie:app']").unwrap()
+    }
+
+    fn check(name: &str, value: &str, expected: &str) {
+        let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
+        let mut headers = HeaderMap::new();
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.insert(&name, value.parse().unwrap());
+        let redacted = Redactor::new(&settings, &hasher).headers(&headers, "");
+        // `{secret}` stands for the hash of `secret`.
+        let expected = ["0123456789", "s3cret", "dXNlcg=="]
+            .into_iter()
+            .fold(expected.to_owned(), |text, secret| {
+                text.replace(&format!("{{{secret}}}"), &hasher.hash(secret).to_string())
+            });
+        assert_eq!(redacted, [[name.as_str().to_owned(), expected]]);
+    }
+
+    #[test]
+    fn secrets_are_replaced_and_the_rest_stays() {
+        check("accept", "*/*", "*/*");
+        check("user-agent", "curl/8.5", "curl/8.5");
+        check("x-app", "0123456789", "012…#{0123456789}");
+        check(
+            "authorization",
+            "Bearer 0123456789",
+            "Bearer 012…#{0123456789}",
+        );
+        check("authorization", "Basic dXNlcg==", "Basic #{dXNlcg==}");
+        check("authorization", "s3cret", "#{s3cret}");
+        check("cookie", "a=s3cret; theme=", "a=#{s3cret}; theme=");
+        check("cookie", "s3cret", "#{s3cret}");
+        check("x-csrf-token", "s3cret", "#{s3cret}");
+        check("referer", "https://a.test/p?q=1", "https://a.test/p?q=1");
+        check(
+            "referer",
+            "https://a.test/p?q=1&code=s3cret#access_token=s3cret",
+            "https://a.test/p?q=1&code=#{s3cret}#access_token=#{s3cret}",
+        );
+    }
+
+    #[test]
+    fn queries() {
+        let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
+        let check = |query: &str, expected: &str| {
+            let redacted = Redactor::new(&settings, &hasher).query(&HeaderMap::new(), query);
+            let hash = format!("#{}", hasher.hash("s3cret"));
+            assert_eq!(redacted, expected.replace("{}", &hash), "{query}");
+        };
+        check("", "");
+        check("cursor=abc&limit=50", "cursor=abc&limit=50");
+        check("a=1&Access_Token=s3cret&b", "a=1&Access_Token={}&b");
+        check("pass%77ord=s3cret", "pass%77ord={}");
+        check("token=s3%63ret", "token={}");
+        check("password=", "password=");
+    }
+
+    proptest! {
+        /// A secret in any of the places for secrets never comes out, however it is dressed.
+        #[test]
+        fn a_canary_never_comes_out(
+            canary in "[a-zA-Z0-9]{16,40}",
+            place in 0_usize..12,
+            noise in "[a-z]{0,8}",
+        ) {
+            let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
+            let mut headers = HeaderMap::new();
+            let mut query = String::new();
+            let mut put = |name: &'static str, value: String| {
+                headers.append(name, value.parse().unwrap());
+            };
+            match place {
+                0 => put("x-app", canary.clone()),
+                1 => put("authorization", format!("Bearer {canary}")),
+                2 => put("authorization", format!("{canary} {noise}")),
+                3 => put("authorization", format!("Digest {noise}, {canary}")),
+                4 => put("cookie", format!("{noise}={canary}; b={canary}")),
+                5 => put("cookie", canary.clone()),
+                6 => put("proxy-authorization", format!("Basic {canary}")),
+                7 => put("x-auth-token", format!("{noise}{canary}")),
+                8 => put("referer", format!("https://a.test/?{noise}=1&api_key={canary}")),
+                9 => query = format!("app={canary}&copy={canary}"),
+                10 => {
+                    put("x-app", canary.clone());
+                    put("x-copy", format!("{noise} {canary}"));
+                }
+                _ => query = format!("{noise}=1&client_secret={canary}"),
+            }
+            let redactor = Redactor::new(&settings, &hasher);
+            let output = format!(
+                "{:?} {}",
+                redactor.headers(&headers, &query),
+                redactor.query(&headers, &query)
+            );
+            prop_assert!(!output.contains(&canary), "{}", output);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What a request asks for, in the one form that policy, log and upstream agree on: a canonical
+//! authority and a decoded, dot-normalised path. What could be read in two ways is refused, not
+//! guessed: a filter and an application that disagree about a path are a hole.
+
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Method, StatusCode, Version, header};
+
+/// Authority and path of a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// Lower case, without a default port.
+    pub authority: String,
+    /// Decoded; starts with `/`, has no empty or dot segments.
+    pub path: String,
+}
+
+/// A request that has no single meaning. The client's fault.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TargetError {
+    /// The path can be read in two ways.
+    #[error(transparent)]
+    Path(#[from] AmbiguousPath),
+    /// No authority, several, or one that is not a host and port.
+    #[error("the request names no single valid host; send one Host header or :authority")]
+    Authority,
+    /// CONNECT and TRACE have no place before an application.
+    #[error("the method {0} is not served here")]
+    Method(Method),
+    /// `Content-Length` beside `Transfer-Encoding`.
+    #[error(
+        "the request frames its body in two ways; send either Content-Length or Transfer-Encoding"
+    )]
+    Framing,
+    /// More header lines than [`MAX_HEADERS`].
+    #[error("the request has more than {MAX_HEADERS} header lines")]
+    TooManyHeaders,
+}
+
+impl TargetError {
+    /// 400, 405 or 431.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Path(_) | Self::Authority | Self::Framing => StatusCode::BAD_REQUEST,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+}
+
+/// A path that different readers would take for different ones. The client's fault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AmbiguousPath {
+    /// Not an absolute path.
+    #[error("the path does not start with a slash")]
+    Relative,
+    /// `%2F`, `%5C` or a backslash.
+    #[error("the path has an encoded slash or a backslash")]
+    EncodedSlash,
+    /// `%00`.
+    #[error("the path has a NUL")]
+    Nul,
+    /// `%` without two hexadecimal digits.
+    #[error("the path has a broken percent escape")]
+    BrokenEscape,
+    /// More `..` than segments.
+    #[error("the path climbs above the root")]
+    AboveRoot,
+}
+
+/// Header lines of one request; hyper's own default for HTTP/1, held for HTTP/2 as well.
+pub const MAX_HEADERS: usize = 100;
+
+impl Target {
+    /// Reads the head of a request.
+    ///
+    /// Errors: [`TargetError`], the client's fault; answer with its status.
+    pub fn of(parts: &Parts) -> Result<Self, TargetError> {
+        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+            return Err(TargetError::Method(parts.method.clone()));
+        }
+        if parts.headers.len() > MAX_HEADERS {
+            return Err(TargetError::TooManyHeaders);
+        }
+        Ok(Self {
+            authority: authority(parts)?,
+            path: normalise(parts.uri.path())?,
+        })
+    }
+}
+
+/// Decodes percent escapes once, drops empty segments and resolves dot segments.
+///
+/// Bytes that are not UTF-8 become U+FFFD: they match no literal segment, and stay distinct from
+/// what they replace in the forwarded path, which is the one that was sent.
+///
+/// Errors: [`AmbiguousPath`], the client's fault.
+pub fn normalise(raw: &str) -> Result<String, AmbiguousPath> {
+    let Some(segments) = raw.strip_prefix('/') else {
+        return Err(AmbiguousPath::Relative);
+    };
+    let mut kept = Vec::new();
+    for raw_segment in segments.split('/') {
+        let segment = decode(raw_segment)?;
+        match segment.as_slice() {
+            b"" | b"." => {}
+            b".." => {
+                kept.pop().ok_or(AmbiguousPath::AboveRoot)?;
+            }
+            _ => kept.push(segment),
+        }
+    }
+    let mut path = String::with_capacity(raw.len());
+    for segment in &kept {
+        path.push('/');
+        path.push_str(&String::from_utf8_lossy(segment));
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    Ok(path)
+}
+
+fn decode(segment: &str) -> Result<Vec<u8>, AmbiguousPath> {
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' {
+            let high = bytes.next().and_then(hexadecimal);
+            let low = bytes.next().and_then(hexadecimal);
+            match (high, low) {
+                (Some(high), Some(low)) => match high << 4 | low {
+                    b'/' => return Err(AmbiguousPath::EncodedSlash),
+                    byte => byte,
+                },
+                _ => return Err(AmbiguousPath::BrokenEscape),
+            }
+        } else {
+            byte
+        };
+        match byte {
+            0 => return Err(AmbiguousPath::Nul),
+            b'\\' => return Err(AmbiguousPath::EncodedSlash),
+            byte => decoded.push(byte),
+        }
+    }
+    Ok(decoded)
+}
+
+fn hexadecimal(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+/// RFC 9112 section 3.2.2: the authority of an absolute target wins over `Host`. RFC 9113 section
+/// 8.3.1: `:authority` and `Host` of one request must agree.
+fn authority(parts: &Parts) -> Result<String, TargetError> {
+    let host = host_header(&parts.headers)?;
+    let authority = match (parts.uri.authority(), host) {
+        (Some(target), Some(host)) if parts.version == Version::HTTP_2 => {
+            if canonical(target)? == canonical(&host)? {
+                host
+            } else {
+                return Err(TargetError::Authority);
+            }
+        }
+        (Some(target), _) => target.clone(),
+        (None, Some(host)) => host,
+        (None, None) => return Err(TargetError::Authority),
+    };
+    canonical(&authority)
+}
+
+fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, TargetError> {
+    let mut values = headers.get_all(header::HOST).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(TargetError::Authority);
+    }
+    first
+        .map(|value| Authority::try_from(value.as_bytes()))
+        .transpose()
+        .map_err(|_cause| TargetError::Authority)
+}
+
+fn canonical(authority: &Authority) -> Result<String, TargetError> {
+    let host = authority.host();
+    if host.is_empty() || authority.as_str().contains('@') {
+        return Err(TargetError::Authority);
+    }
+    let mut canonical = host.trim_end_matches('.').to_ascii_lowercase();
+    match authority.as_str()[host.len()..].strip_prefix(':') {
+        None | Some("" | "443") => {}
+        Some(port) => {
+            port.parse::<u16>()
+                .map_err(|_cause| TargetError::Authority)?;
+            canonical.push(':');
+            canonical.push_str(port);
+        }
+    }
+    Ok(canonical)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let check = |raw: &str, expected: Result<&str, AmbiguousPath>| {
+            assert_eq!(normalise(raw).as_deref(), expected.as_deref(), "{raw}");
+        };
+        check("/", Ok("/"));
+        check("/users", Ok("/users"));
+        check("/users/", Ok("/users"));
+        check("//users///7", Ok("/users/7"));
+        check("/a/./b/../c", Ok("/a/c"));
+        check("/%75sers", Ok("/users"));
+        check("/a/%2e%2e/b", Ok("/b"));
+        check("/caf%C3%A9", Ok("/café"));
+        check("/%252f", Ok("/%2f"));
+        check("/a;b=c", Ok("/a;b=c"));
+        check("/%2e%2e", Err(AmbiguousPath::AboveRoot));
+        check("/a/../../b", Err(AmbiguousPath::AboveRoot));
+        check("/a%2Fb", Err(AmbiguousPath::EncodedSlash));
+        check("/a%5cb", Err(AmbiguousPath::EncodedSlash));
+        check("/a\\b", Err(AmbiguousPath::EncodedSlash));
+        check("/a%00", Err(AmbiguousPath::Nul));
+        check("/100%", Err(AmbiguousPath::BrokenEscape));
+        check("/%+1", Err(AmbiguousPath::BrokenEscape));
+        check("*", Err(AmbiguousPath::Relative));
+        check("", Err(AmbiguousPath::Relative));
+    }
+
+    #[test]
+    fn authorities() {
+        let check = |version, uri: &str, hosts: &[&str], expected: Option<&str>| {
+            let mut request = Request::builder().version(version).uri(uri);
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let authority = Target::of(&parts).ok().map(|target| target.authority);
+            assert_eq!(authority.as_deref(), expected, "{uri} {hosts:?}");
+        };
+        check(Version::HTTP_11, "/", &["Example.COM"], Some("example.com"));
+        check(Version::HTTP_11, "/", &["a.test:443"], Some("a.test"));
+        check(Version::HTTP_11, "/", &["a.test:8443"], Some("a.test:8443"));
+        check(
+            Version::HTTP_11,
+            "/",
+            &["[2001:DB8::1]:8443"],
+            Some("[2001:db8::1]:8443"),
+        );
+        check(
+            Version::HTTP_11,
+            "https://a.test/",
+            &["b.test"],
+            Some("a.test"),
+        );
+        check(Version::HTTP_2, "https://a.test/", &[], Some("a.test"));
+        check(
+            Version::HTTP_2,
+            "https://a.test/",
+            &["A.test"],
+            Some("a.test"),
+        );
+        check(Version::HTTP_2, "https://a.test/", &["b.test"], None);
+        check(Version::HTTP_11, "/", &[], None);
+        check(Version::HTTP_11, "/", &["a.test", "a.test"], None);
+        check(Version::HTTP_11, "/", &["user@a.test"], None);
+        check(Version::HTTP_11, "/", &["a.test:99999"], None);
+        check(Version::HTTP_11, "/", &["a test"], None);
+    }
+
+    #[test]
+    fn methods_that_make_no_sense_here() {
+        let check = |method: Method, served: bool| {
+            let (parts, ()) = Request::builder()
+                .method(method)
+                .uri("/")
+                .header(header::HOST, "a.test")
+                .body(())
+                .unwrap()
+                .into_parts();
+            assert_eq!(Target::of(&parts).is_ok(), served);
+        };
+        check(Method::TRACE, false);
+        check(Method::CONNECT, false);
+        check(Method::OPTIONS, true);
+        check(Method::PATCH, true);
+    }
+
+    proptest! {
+        /// What comes out has the form that routes are matched in, whatever went in.
+        #[test]
+        fn normal_form(raw in "/[a-z./%0-9A-F\\\\]{0,24}") {
+            if let Ok(path) = normalise(&raw) {
+                prop_assert!(path.starts_with('/'));
+                if path != "/" {
+                    for segment in path[1..].split('/') {
+                        prop_assert!(!matches!(segment, "" | "." | ".."), "{}", path);
+                    }
+                }
+            }
+        }
+    }
+}
