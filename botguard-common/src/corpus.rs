@@ -148,7 +148,7 @@ fn version_4() -> Vec<Packet> {
             name: "TCP through this host",
             bytes: ethernet(0x0800, &elsewhere),
             expected: Ok(Reading {
-                source: Source::V4(SOURCE_V4),
+                source: Source::v4(SOURCE_V4),
                 destination: mapped(ELSEWHERE_V4),
                 transport: https,
             }),
@@ -223,7 +223,7 @@ fn version_6() -> Vec<Packet> {
             name: "mapped source",
             bytes: ethernet(0x86dd, &from_mapped),
             expected: Ok(Reading {
-                source: Source::V4(SOURCE_V4),
+                source: Source::v4(SOURCE_V4),
                 destination: LISTENER_V6,
                 transport: https,
             }),
@@ -239,12 +239,7 @@ fn version_6_extensions() -> Vec<Packet> {
     let https = ports(TCP, LISTENER_PORT);
     let hidden = Transport::Hidden;
     let options = destination_options;
-    let authentication = Extension::new(
-        51,
-        &[
-            4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-    );
+    let authentication = Extension::new(51, &[0; 7]);
     vec![
         packet(
             "hop-by-hop",
@@ -266,7 +261,7 @@ fn version_6_extensions() -> Vec<Packet> {
             &[authentication],
             TCP,
             &tcp(443),
-            https,
+            hidden,
         ),
         packet("eight extensions", &[options(0); 8], TCP, &tcp(443), https),
         packet("nine extensions", &[options(0); 9], TCP, &tcp(443), hidden),
@@ -278,6 +273,13 @@ fn version_6_extensions() -> Vec<Packet> {
             https,
         ),
         packet("atomic fragment", &[fragment(0)], TCP, &tcp(443), https),
+        packet(
+            "reserved byte of a fragment header",
+            &[Extension::new(44, &[1, 0, 0, 0, 0, 0, 1])],
+            TCP,
+            &tcp(443),
+            hidden,
+        ),
         packet(
             "later fragment over IPv6",
             &[fragment(0x0009)],
@@ -312,7 +314,7 @@ fn v4(name: &'static str, bytes: Vec<u8>, transport: Transport) -> Packet {
         name,
         bytes,
         expected: Ok(Reading {
-            source: Source::V4(SOURCE_V4),
+            source: Source::v4(SOURCE_V4),
             destination: mapped(LISTENER_V4),
             transport,
         }),
@@ -324,7 +326,7 @@ fn v6(name: &'static str, bytes: Vec<u8>, transport: Transport) -> Packet {
         name,
         bytes,
         expected: Ok(Reading {
-            source: Source::V6(SOURCE_V6),
+            source: Source::v6(SOURCE_V6),
             destination: LISTENER_V6,
             transport,
         }),

@@ -83,12 +83,55 @@ impl Network {
 }
 
 /// Source address. An IPv4-mapped IPv6 source (RFC 4291 section 2.5.5.2) is IPv4.
+///
+/// Not an enum with an address of either size in it: the compiler would copy the bytes that the
+/// smaller one leaves undefined, and the verifier rejects that.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Source {
-    /// Network order.
-    V4([u8; 4]),
-    /// Network order.
-    V6([u8; 16]),
+pub struct Source {
+    version: Version,
+    /// Network order; IPv4 in its mapped form.
+    address: [u8; 16],
+}
+
+impl Source {
+    /// An IPv4 source.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v4(address: [u8; 4]) -> Self {
+        Self {
+            version: Version::V4,
+            address: mapped(address),
+        }
+    }
+
+    /// An IPv6 source, or an IPv4 one in mapped form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v6(address: [u8; 16]) -> Self {
+        let version = match address {
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..] => Version::V4,
+            _ => Version::V6,
+        };
+        Self { version, address }
+    }
+
+    /// The address, if it is IPv4.
+    #[inline(always)]
+    #[must_use]
+    pub const fn as_v4(&self) -> Option<[u8; 4]> {
+        let [.., a, b, c, d] = self.address;
+        match self.version {
+            Version::V4 => Some([a, b, c, d]),
+            Version::V6 => None,
+        }
+    }
+
+    /// The address as IPv6; IPv4 in its mapped form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn as_v6(&self) -> [u8; 16] {
+        self.address
+    }
 }
 
 /// What follows the IP headers.
@@ -126,7 +169,7 @@ pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Version {
     V4,
     V6,

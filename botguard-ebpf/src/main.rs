@@ -8,10 +8,6 @@
 #![no_std]
 #![no_main]
 #![deny(clippy::float_arithmetic, clippy::indexing_slicing)]
-#![expect(
-    missing_docs,
-    reason = "the functions that the xdp macro makes have none"
-)]
 
 mod ctx;
 mod maps;

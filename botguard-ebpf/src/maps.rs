@@ -45,26 +45,26 @@ impl Tables for KernelTables {
         // SAFETY: with BPF_F_NO_PREALLOC an element is freed only after the RCU grace period in
         // which the program runs, and user space replaces elements whole.
         unsafe {
-            match source {
-                Source::V4(address) => BLOCK_HOST_V4.get(address),
-                Source::V6(address) => BLOCK_HOST_V6.get(address),
+            match source.as_v4() {
+                Some(address) => BLOCK_HOST_V4.get(address),
+                None => BLOCK_HOST_V6.get(source.as_v6()),
             }
         }
     }
 
     #[inline(always)]
     fn prefix(&self, source: &Source) -> Option<&Entry> {
-        match source {
-            Source::V4(address) => BLOCK_NET_V4.get(Key::new(32, *address)),
-            Source::V6(address) => BLOCK_NET_V6.get(Key::new(128, *address)),
+        match source.as_v4() {
+            Some(address) => BLOCK_NET_V4.get(Key::new(32, address)),
+            None => BLOCK_NET_V6.get(Key::new(128, source.as_v6())),
         }
     }
 
     #[inline(always)]
     fn is_allowed(&self, source: &Source) -> bool {
-        match source {
-            Source::V4(address) => ALLOW_V4.get(Key::new(32, *address)).is_some(),
-            Source::V6(address) => ALLOW_V6.get(Key::new(128, *address)).is_some(),
+        match source.as_v4() {
+            Some(address) => ALLOW_V4.get(Key::new(32, address)).is_some(),
+            None => ALLOW_V6.get(Key::new(128, source.as_v6())).is_some(),
         }
     }
 

@@ -18,4 +18,6 @@ pub mod never_block;
 pub mod kernel_clock;
 pub mod plan;
 
+pub mod kernel;
+
 pub mod settings;

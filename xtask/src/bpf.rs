@@ -177,25 +177,30 @@ fn forget_outer_build(command: &mut Command) {
 }
 
 fn belongs_to_outer_build(name: &OsString) -> bool {
-    const KEPT: [&str; 4] = [
+    // Where crates come from and how to reach them stays as the host has it.
+    const KEPT: [&str; 6] = [
         "CARGO_HOME",
-        "CARGO_NET_OFFLINE",
-        "CARGO_HTTP_PROXY",
-        "CARGO_TERM_COLOR",
+        "CARGO_HTTP",
+        "CARGO_NET",
+        "CARGO_REGISTR",
+        "CARGO_SOURCE",
+        "CARGO_TERM",
+    ];
+    const DROPPED: [&str; 8] = [
+        "CARGO",
+        "HOST",
+        "RUSTC",
+        "RUSTDOC",
+        "RUSTDOCFLAGS",
+        "RUSTFLAGS",
+        "RUSTUP_TOOLCHAIN",
+        "TARGET",
     ];
     let name = name.to_string_lossy();
-    if KEPT.contains(&&*name)
-        || name.starts_with("CARGO_REGISTR")
-        || name.starts_with("CARGO_SOURCE")
-    {
+    if KEPT.iter().any(|prefix| name.starts_with(prefix)) {
         return false;
     }
-    name.starts_with("CARGO")
-        || name.starts_with("RUSTC")
-        || matches!(
-            &*name,
-            "RUSTFLAGS" | "RUSTDOCFLAGS" | "RUSTUP_TOOLCHAIN" | "RUSTDOC" | "TARGET" | "HOST"
-        )
+    DROPPED.contains(&&*name) || name.starts_with("CARGO_") || name.starts_with("RUSTC_")
 }
 
 const PACKAGE: &str = "botguard-ebpf";
@@ -215,7 +220,10 @@ mod tests {
         check("CARGO_MAKEFLAGS", true);
         check("CARGO_TARGET_DIR", true);
         check("RUSTUP_TOOLCHAIN", true);
+        check("CARGO", true);
+        check("HOST", true);
         check("CARGO_HOME", false);
+        check("CARGO_HTTP_CAINFO", false);
         check("CARGO_REGISTRIES_MIRROR_INDEX", false);
         check("PATH", false);
         check("HOME", false);

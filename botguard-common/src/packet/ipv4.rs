@@ -27,7 +27,7 @@ pub(super) fn network<P: PacketBytes + ?Sized>(
     }
     let source = packet.read(offset + SOURCE).ok_or(Unfiltered::Truncated)?;
     Ok(Network {
-        source: Source::V4(source),
+        source: Source::v4(source),
         version: Version::V4,
         offset,
     })

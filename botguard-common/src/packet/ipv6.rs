@@ -13,15 +13,13 @@ const FIXED_LEN: usize = 40;
 /// Of the fragment header's offset field: the high 13 bits, in units of 8 bytes.
 const FRAGMENT_OFFSET: u16 = 0xfff8;
 
-// Extension headers: IANA "IPv6 Extension Header Types".
+// Extension headers: those that Linux itself walks (`ipv6_ext_hdr` in net/ipv6/exthdrs_core.c).
+// Behind any other it delivers no TCP or UDP.
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
-const MOBILITY: u8 = 135;
-const HOST_IDENTITY: u8 = 139;
-const SHIM6: u8 = 140;
 
 #[inline(always)]
 pub(super) fn network<P: PacketBytes + ?Sized>(
@@ -37,7 +35,7 @@ pub(super) fn network<P: PacketBytes + ?Sized>(
     }
     let source = packet.read(offset + SOURCE).ok_or(Unfiltered::Truncated)?;
     Ok(Network {
-        source: unmapped(source),
+        source: Source::v6(source),
         version: Version::V6,
         offset,
     })
@@ -55,27 +53,26 @@ pub(super) fn transport<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> T
         payload_len => datagram_end(offset, FIXED_LEN + payload_len),
     };
     for _ in 0..=MAX_EXTENSION_HEADERS {
-        match header {
-            TCP | UDP => return ports(packet, header, position, end),
-            FRAGMENT => {
-                let Some([next, _, offset_hi, offset_lo]) = packet.read(position) else {
-                    return Transport::Hidden;
-                };
-                if u16::from_be_bytes([offset_hi, offset_lo]) & FRAGMENT_OFFSET != 0 {
-                    return later_fragment(next);
-                }
-                header = next;
-                position += 8;
-            }
-            _ if is_extension(header) => {
-                let Some([next, len]) = packet.read(position) else {
-                    return Transport::Hidden;
-                };
-                position += extension_len(header, len);
-                header = next;
-            }
-            _ => return Transport::Other,
+        if header == TCP || header == UDP {
+            return ports(packet, header, position, end);
         }
+        if !is_extension(header) {
+            return Transport::Other;
+        }
+        let Some([next, len, offset_hi, offset_lo]) = packet.read(position) else {
+            return Transport::Hidden;
+        };
+        if header == FRAGMENT && u16::from_be_bytes([offset_hi, offset_lo]) & FRAGMENT_OFFSET != 0 {
+            return later_fragment(next);
+        }
+        // One formula for all, since the verifier follows every combination of branches. So two
+        // headers that have another one end the walk: authentication, which counts in fours
+        // (RFC 4302 section 2.2), and a fragment header with its reserved byte in use.
+        if header == AUTHENTICATION || (header == FRAGMENT && len != 0) {
+            return Transport::Hidden;
+        }
+        position += (usize::from(len) + 1) * 8;
+        header = next;
     }
     Transport::Hidden
 }
@@ -84,7 +81,7 @@ pub(super) fn transport<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> T
 /// still say that there are no ports at all.
 #[inline(always)]
 const fn later_fragment(next: u8) -> Transport {
-    if matches!(next, TCP | UDP | FRAGMENT) || is_extension(next) {
+    if matches!(next, TCP | UDP) || is_extension(next) {
         Transport::Hidden
     } else {
         Transport::Other
@@ -95,31 +92,6 @@ const fn later_fragment(next: u8) -> Transport {
 const fn is_extension(header: u8) -> bool {
     matches!(
         header,
-        HOP_BY_HOP
-            | ROUTING
-            | AUTHENTICATION
-            | DESTINATION_OPTIONS
-            | MOBILITY
-            | HOST_IDENTITY
-            | SHIM6
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS
     )
-}
-
-/// Bytes of an extension header: units of 8 beyond the first 8, but of 4 beyond the first 8 for
-/// the authentication header (RFC 4302 section 2.2).
-#[inline(always)]
-const fn extension_len(header: u8, len: u8) -> usize {
-    if header == AUTHENTICATION {
-        (len as usize + 2) * 4
-    } else {
-        (len as usize + 1) * 8
-    }
-}
-
-#[inline(always)]
-const fn unmapped(address: [u8; 16]) -> Source {
-    match address {
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Source::V4([a, b, c, d]),
-        _ => Source::V6(address),
-    }
 }

@@ -133,10 +133,10 @@ fn an_expired_entry_does_not_hide_a_live_shorter_one() {
 #[test]
 fn allow_beats_block() {
     let mut model = model(drop_listeners(0), None);
-    model.allowed.push(Source::V4(SOURCE_V4));
+    model.allowed.push(Source::v4(SOURCE_V4));
     check(&model, "TCP to the listener", Exit::Allowed);
     check(&model, "TCP over IPv6", Exit::DropListener);
-    model.allowed.push(Source::V6(SOURCE_V6));
+    model.allowed.push(Source::v6(SOURCE_V6));
     check(&model, "TCP over IPv6", Exit::Allowed);
 }
 

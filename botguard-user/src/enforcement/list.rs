@@ -229,6 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn a_block_made_after_its_forerunner_ended_starts_anew() {
+        let created = |second| {
+            let mut list = BlockList::default();
+            list.insert(block("192.0.2.1/32", Origin::Automatic, Some(10)));
+            let mut again = block("192.0.2.1/32", Origin::Automatic, Some(40));
+            again.created = at(second);
+            list.insert(again).created
+        };
+        assert_eq!(created(9), START);
+        assert_eq!(created(10), at(10));
+    }
+
+    #[test]
     fn origins_hold_the_same_network_side_by_side() {
         let mut list = BlockList::default();
         list.insert(block("192.0.2.0/24", Origin::Operator, None));

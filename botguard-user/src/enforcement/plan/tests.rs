@@ -40,10 +40,7 @@ struct Kernel<'a> {
 
 impl Kernel<'_> {
     fn address(source: &Source) -> IpNet {
-        match source {
-            Source::V4(address) => IpNet::from(std::net::IpAddr::from(*address)),
-            Source::V6(address) => IpNet::from(std::net::IpAddr::from(*address)),
-        }
+        IpNet::from(std::net::IpAddr::from(source.as_v6()).to_canonical())
     }
 }
 

@@ -1,0 +1,186 @@
+//! Where program, links and maps are pinned, and whether what is pinned there is ours.
+//!
+//! `PIN_DIR/v<layout>/{prog, prog_clock, link_<ifname>, map_<name>}` on a bpffs. A loader takes any
+//! map of the right name; [`Pins::verify`] compares shapes first.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapInfo;
+use botguard_common::maps::{Kind, LAYOUT, SHAPES, Shape};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use super::error::KernelError;
+
+/// The paths of one filter.
+#[derive(Clone, Debug)]
+pub(super) struct Pins {
+    directory: PathBuf,
+}
+
+impl Pins {
+    /// Below the configured directory.
+    pub(super) fn below(pin_dir: &Path) -> Self {
+        Self {
+            directory: pin_dir.join(format!("v{LAYOUT}")),
+        }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn program(&self) -> PathBuf {
+        self.directory.join("prog")
+    }
+
+    pub(super) fn clock_program(&self) -> PathBuf {
+        self.directory.join("prog_clock")
+    }
+
+    pub(super) fn link(&self, interface: &str) -> PathBuf {
+        // bpffs refuses names with a dot (bpf_lookup in kernel/bpf/inode.c), as VLANs have them.
+        self.directory
+            .join(format!("{LINK_PREFIX}{}", interface.replace('.', DOT)))
+    }
+
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("map_{name}"))
+    }
+
+    /// Interfaces that have a pinned link.
+    ///
+    /// Errors: the directory cannot be read; one that does not exist has none.
+    pub(super) fn linked_interfaces(&self) -> Result<Vec<String>, KernelError> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(KernelError::pin(&self.directory, error)),
+        };
+        let names = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name();
+            let interface = name.to_str()?.strip_prefix(LINK_PREFIX)?;
+            Some(interface.replace(DOT, "."))
+        });
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Makes the directory, and mounts a bpffs at its usual place where none is.
+    pub(super) fn prepare(&self) -> Result<(), KernelError> {
+        let usual = Path::new("/sys/fs/bpf");
+        if self.directory.starts_with(usual) && !is_bpffs(usual) {
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            mount(Some("bpf"), usual, Some("bpf"), flags, Some("mode=0700"))
+                .map_err(|error| KernelError::pin(usual, io::Error::from(error)))?;
+        }
+        let existing = self.directory.ancestors().find(|path| path.exists());
+        if !existing.is_some_and(is_bpffs) {
+            return Err(KernelError::NotBpffs {
+                path: self.directory.clone(),
+                mount: self.directory.parent().unwrap_or(&self.directory).into(),
+            });
+        }
+        fs::create_dir_all(&self.directory)
+            .map_err(|error| KernelError::pin(&self.directory, error))
+    }
+
+    /// Compares every pinned map with what this version makes of it. A map that is not pinned yet
+    /// is in order.
+    pub(super) fn verify(&self) -> Result<(), KernelError> {
+        SHAPES.iter().try_for_each(|shape| {
+            let path = self.map(shape.name);
+            if !path.exists() {
+                return Ok(());
+            }
+            let info = MapInfo::from_pin(&path).map_err(|error| KernelError::pin(&path, error))?;
+            let actual = describe_info(&info);
+            let expected = describe(shape);
+            if actual == expected {
+                Ok(())
+            } else {
+                Err(KernelError::WrongShape {
+                    path,
+                    actual,
+                    expected,
+                })
+            }
+        })
+    }
+
+    /// Removes a pin; one that is not there is in order.
+    pub(super) fn remove(path: &Path) -> Result<(), KernelError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(KernelError::pin(path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes everything but links, and the directories, the configured one too if nothing is
+    /// left in it.
+    pub(super) fn remove_all(&self) -> Result<(), KernelError> {
+        Self::remove(&self.program())?;
+        Self::remove(&self.clock_program())?;
+        for shape in &SHAPES {
+            Self::remove(&self.map(shape.name))?;
+        }
+        fs::remove_dir(&self.directory)
+            .map_err(|error| KernelError::pin(&self.directory, error))?;
+        if let Some(parent) = self.directory.parent() {
+            // Another layout's pins, or a mount point, may keep it.
+            let _unused: io::Result<()> = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+}
+
+const LINK_PREFIX: &str = "link_";
+/// Stands for a dot; no interface name has a colon (dev_valid_name in net/core/dev.c).
+const DOT: &str = ":";
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC)
+}
+
+fn describe(shape: &Shape) -> String {
+    words(
+        kind_name(shape.kind),
+        shape.key_bytes,
+        shape.value_bytes,
+        shape.capacity,
+        shape.flags,
+    )
+}
+
+fn describe_info(info: &MapInfo) -> String {
+    let kind = info.map_type().map_or_else(
+        |_error| "a map of unknown type".to_owned(),
+        |kind| format!("{kind:?}"),
+    );
+    words(
+        &kind,
+        info.key_size(),
+        info.value_size(),
+        info.max_entries(),
+        info.map_flags(),
+    )
+}
+
+fn words(kind: &str, key: u32, value: u32, capacity: u32, flags: u32) -> String {
+    format!("{kind} ({key} to {value} bytes, {capacity} entries, flags {flags:#x})")
+}
+
+/// As aya's `MapType` prints.
+const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Hash => "Hash",
+        Kind::Array => "Array",
+        Kind::PerCpuArray => "PerCpuArray",
+        Kind::LpmTrie => "LpmTrie",
+    }
+}
