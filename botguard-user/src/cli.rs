@@ -1,1 +1,237 @@
-//! cli.
+//! The command line: turns arguments into a request, has it carried out by the daemon or, without
+//! one, by itself ([`access`]), and shows what came of it.
+//!
+//! Results go to standard output, errors and logs to standard error. Whoever stops reading
+//! (`| head`) ends the command quietly.
+
+pub mod arguments;
+pub mod explain;
+pub mod render;
+
+mod access;
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use serde::Serialize;
+
+use self::access::{Access, AccessError};
+use self::arguments::{Allow, Arguments, Block, Command, Kernel};
+use self::explain::Explanation;
+use self::render::Text;
+use crate::admin::protocol::{Blame, Failed, Request, Response};
+use crate::audit::search;
+use crate::daemon;
+use crate::enforcement::block::{Effect, Scope};
+use crate::settings::{Loaded, SettingsError};
+use crate::telemetry;
+
+/// Runs the command of `arguments`, program name first.
+#[must_use]
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    telemetry::start_logging();
+    match run(&arguments) {
+        Ok(answer) => ExitCode::from(answer as u8),
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::from(Answer::Done as u8)
+        }
+        Err(error) => {
+            complain(&format!("error: {error}\n"));
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+/// What a command that did not fail has to say by its exit status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+enum Answer {
+    /// Done, or yes.
+    Done = 0,
+    /// No: it would pass, or something is degraded.
+    No = 2,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("{}", _0.message)]
+    Refused(Failed),
+    #[error(transparent)]
+    Search(#[from] search::SearchError),
+    #[error("no request `{id}` in {path}; it may have been rotated away, or not have ended yet")]
+    NoRequest { id: String, path: String },
+    #[error(transparent)]
+    Daemon(#[from] daemon::StartError),
+    #[error("cannot write the result: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl CommandError {
+    const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Settings(_)
+            | Self::Refused(Failed {
+                blame: Blame::Usage,
+                ..
+            }) => USAGE,
+            Self::Daemon(error) if error.is_usage() => USAGE,
+            Self::Refused(_)
+            | Self::Access(_)
+            | Self::Search(_)
+            | Self::NoRequest { .. }
+            | Self::Daemon(_)
+            | Self::Output(_) => FAILED,
+        }
+    }
+}
+
+const FAILED: u8 = 1;
+/// EX_USAGE of sysexits(3).
+const USAGE: u8 = 64;
+
+fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
+    let loaded = Loaded::read(&arguments.config)?;
+    let request = match &arguments.command {
+        Command::Run { check: true } => {
+            let report = daemon::check(&loaded)?;
+            show(arguments, &report)?;
+            return Ok(Answer::Done);
+        }
+        Command::Run { check: false } => {
+            daemon::run(loaded)?;
+            return Ok(Answer::Done);
+        }
+        Command::Explain { request_id } => {
+            let path = &loaded.settings.audit.path;
+            let found =
+                search::request(path, request_id)?.ok_or_else(|| CommandError::NoRequest {
+                    id: request_id.clone(),
+                    path: path.display().to_string(),
+                })?;
+            show(arguments, &Explanation::of(&found))?;
+            return Ok(Answer::Done);
+        }
+        command => request(command),
+    };
+    let Some(request) = request else {
+        return Ok(Answer::Done);
+    };
+    let response = Access::open(loaded)?.perform(&request)?;
+    if let Response::Failed(failed) = response {
+        return Err(CommandError::Refused(failed));
+    }
+    if arguments.json {
+        write_json(&response)?;
+    } else {
+        write(&Text(&response).to_string())?;
+    }
+    Ok(answer(&response))
+}
+
+/// The request of a command that is one; `run` and `explain` are not.
+fn request(command: &Command) -> Option<Request> {
+    Some(match command {
+        Command::Run { .. } | Command::Explain { .. } => return None,
+        Command::Reload => Request::Reload,
+        Command::Mode { mode, duration } => Request::SetMode {
+            mode: (*mode).into(),
+            for_s: duration.map(|span| span.0.as_secs()),
+        },
+        Command::Status => Request::Status,
+        Command::Block(Block::Add {
+            targets,
+            ttl,
+            reason,
+            scope,
+            count_only,
+        }) => Request::BlockAdd {
+            networks: targets.networks.clone(),
+            ttl_s: ttl.map(|span| span.0.as_secs()),
+            reason: reason.clone(),
+            scope: scope.map(Scope::from),
+            effect: if *count_only {
+                Effect::Count
+            } else {
+                Effect::Drop
+            },
+        },
+        Command::Block(Block::Del { targets }) => Request::BlockDelete {
+            networks: targets.networks.clone(),
+        },
+        Command::Block(Block::List) => Request::BlockList,
+        Command::Block(Block::Flush) => Request::BlockFlush,
+        Command::Allow(Allow::Add { targets, reason }) => Request::AllowAdd {
+            networks: targets.networks.clone(),
+            reason: reason.clone(),
+        },
+        Command::Allow(Allow::Del { targets }) => Request::AllowDelete {
+            networks: targets.networks.clone(),
+        },
+        Command::Allow(Allow::List) => Request::AllowList,
+        Command::WouldBlock { address, port } => Request::WouldBlock {
+            address: address.to_canonical(),
+            port: *port,
+        },
+        Command::Kernel(Kernel::Attach) => Request::KernelAttach,
+        Command::Kernel(Kernel::Detach) => Request::KernelDetach,
+        Command::Kernel(Kernel::Stats) => Request::KernelStats,
+    })
+}
+
+fn answer(response: &Response) -> Answer {
+    match response {
+        Response::Verdict(verdict) if !verdict.dropped => Answer::No,
+        Response::Status(status) if !status.degraded.is_empty() => Answer::No,
+        _ => Answer::Done,
+    }
+}
+
+fn show<T: Serialize + std::fmt::Display>(arguments: &Arguments, result: &T) -> io::Result<()> {
+    if arguments.json {
+        write_json(result)
+    } else {
+        write(&result.to_string())
+    }
+}
+
+fn write_json(result: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(result)?;
+    text.push('\n');
+    write(&text)
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn complain(text: &str) {
+    // Where standard error cannot be written either, the exit status has to do.
+    let _written: io::Result<()> = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Help and version are answers; the rest is bad usage, for which clap itself would exit with 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        complain(&text);
+        return ExitCode::from(USAGE);
+    }
+    match write(&text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_error) => ExitCode::from(FAILED),
+    }
+}

@@ -1,1 +1,173 @@
-//! daemon.
+//! The composition root: builds everything, wires it, and owns the order of start and end.
+//!
+//! ```text
+//! settings ─► lock, store ─► audit ─► intel ─► kernel (attach, fill) ─► bind ─► serve ─► drain
+//! ```
+//!
+//! The kernel is filled before anything is bound, so that no blocked source gets in first. What is
+//! pinned stays when the daemon ends. [`pipeline`] is the way of a request, [`enforcer`] that of a
+//! block.
+
+pub mod enforcer;
+pub mod pipeline;
+
+mod check;
+mod reload;
+mod reserved;
+mod running;
+mod start;
+mod surroundings;
+mod timers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::settings::{Loaded, SettingsError};
+
+use self::start::Started;
+
+pub use check::{CheckReport, check};
+pub use surroundings::local_listeners;
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A mistake in the configuration.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A data file of `[intel]` cannot be used.
+    #[error(transparent)]
+    Intel(#[from] crate::intel::IntelError),
+    /// The store cannot be used, or another process holds it.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The secrets cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] crate::store::secrets::SecretsError),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::writer::AuditError),
+    /// The kernel filter is required and cannot be attached.
+    #[error("{0}; `[kernel] required = true` forbids to start without it")]
+    Kernel(#[from] crate::enforcement::kernel::KernelError),
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] crate::edge::listener::BindError),
+    /// The admin socket cannot be made.
+    #[error(transparent)]
+    Socket(#[from] admin::socket::SocketError),
+    /// The admin port cannot be bound.
+    #[error(transparent)]
+    Http(#[from] admin::http::HttpError),
+    /// Metrics cannot be set up.
+    #[error(transparent)]
+    Metrics(#[from] crate::telemetry::MetricsError),
+    /// The host gives no threads, signals or sockets.
+    #[error("cannot start: {0}")]
+    Host(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// Whether the configuration is to blame: exit status 64.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Settings(_) | Self::Intel(_))
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then lets running requests end.
+pub fn run(loaded: Loaded) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(loaded))
+}
+
+async fn serve(loaded: Loaded) -> Result<(), StartError> {
+    // Before anything else, so that an early signal is not the default's end.
+    let signals = Signals::catch()?;
+    let Started {
+        daemon,
+        edge,
+        listeners,
+        socket,
+        http,
+    } = start::start(loaded).await?;
+
+    let shutdown = CancellationToken::new();
+    let admin_shutdown = CancellationToken::new();
+    let operator: Arc<dyn admin::socket::Operator> = Arc::clone(&daemon) as _;
+    let pages: Arc<dyn admin::http::Pages> = Arc::clone(&daemon) as _;
+    let background = [
+        tokio::spawn(admin::socket::serve(
+            socket,
+            operator,
+            admin_shutdown.clone(),
+        )),
+        tokio::spawn(admin::http::serve(http, pages, admin_shutdown.clone())),
+        tokio::spawn(timers::run(Arc::clone(&daemon), admin_shutdown.clone())),
+        tokio::spawn(signals.obey(Arc::clone(&daemon), shutdown.clone())),
+    ];
+    tracing::info!(addresses = ?daemon.bound(), "ready");
+    listeners.serve(edge, shutdown, DRAIN).await;
+
+    // The admin side goes last: an operator can watch the drain.
+    admin_shutdown.cancel();
+    for task in background {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "background task");
+        }
+    }
+    // The last reference: store and audit log write what is queued as they are dropped.
+    drop(daemon);
+    tracing::info!("stopped; the kernel filter stays");
+    Ok(())
+}
+
+/// Longer than most requests; service managers kill after 90 s.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// The signals that the daemon knows.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads at each SIGHUP; ends, and everything with it, at SIGTERM or SIGINT.
+    async fn obey(mut self, daemon: Arc<running::Daemon>, shutdown: CancellationToken) {
+        loop {
+            // All arms are cancellation-safe: a signal that is not seen here is seen next time.
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => reload(&daemon).await,
+            }
+        }
+        tracing::info!("draining");
+        shutdown.cancel();
+    }
+}
+
+/// Reads files, so off the threads that serve.
+async fn reload(daemon: &Arc<running::Daemon>) {
+    let daemon = Arc::clone(daemon);
+    let reloaded = tokio::task::spawn_blocking(move || daemon.reload_logged()).await;
+    if let Err(error) = reloaded {
+        tracing::error!(%error, "reload");
+    }
+}

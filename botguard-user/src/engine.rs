@@ -134,11 +134,12 @@ impl Engine {
             page_of: page.map(|it| Collection::new(&facts.method, it.template, it.parameter)),
         };
         let features = self.principals.charge(subject.id, charge);
+        let class = class(subject, tier, route);
         let score = score::breakdown(&View {
             facts,
             features,
             tier,
-            class: class(subject, tier, route),
+            class,
             allowed: allowance.within(weights::WINDOW),
             page,
         });
@@ -181,6 +182,8 @@ impl Engine {
             denial,
             mode,
             route: Arc::clone(&route.name),
+            class,
+            thresholds: route.thresholds.both(),
             threshold: wish.threshold,
             reason,
             ban,

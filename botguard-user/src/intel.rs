@@ -70,7 +70,7 @@ impl Intel {
         Self { asns, hosting }
     }
 
-    /// The table of autonomous systems, for its name, date and size.
+    /// The table of autonomous systems, for its date, size and warning.
     #[must_use]
     pub const fn asns(&self) -> Option<&AsnTable> {
         self.asns.as_ref()

@@ -1,4 +1,8 @@
-//! The `botguard` binary: parses its arguments and hands over to the library.
+//! The `botguard` binary: hands its arguments over to the library.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    botguard::cli::main(std::env::args_os())
+}

@@ -1,1 +1,300 @@
-//! store.
+//! What must outlive the daemon: blocks with their wall-clock ends, the allow list, the operator's
+//! mode override. The store is the truth, the kernel's maps a compiled copy of it.
+//!
+//! One directory (`state_dir`, 0700) with one lock, which daemon and CLI share: whoever holds the
+//! [`Store`] is its only user. Not here: the group commit ([`journal`]), the secrets
+//! ([`secrets`]), and what a block means (`enforcement`).
+
+pub mod journal;
+pub mod lock;
+pub mod secrets;
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::enforcement::block::{Allow, Block, Origin};
+use crate::words::clock::Wall;
+use crate::words::mode::Mode;
+
+use lock::StateLock;
+
+/// The open store. Holds the state directory's lock for as long as it lives.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    moved_aside: Option<PathBuf>,
+    _lock: StateLock,
+}
+
+/// Everything the store holds, read at once when it is opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// Blocks of every origin, the expired ones included.
+    pub blocks: Vec<Block>,
+    /// The operator's allow list.
+    pub allows: Vec<Allow>,
+    /// The operator's kill switch, if it was used.
+    pub mode: Option<ModeOverride>,
+}
+
+/// An upper bound for the mode that the operator set by command, in force until it ends.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ModeOverride {
+    /// The bound.
+    pub mode: Mode,
+    /// When it ends; `None` is never.
+    pub until: Option<Wall>,
+}
+
+impl ModeOverride {
+    /// Whether it still holds.
+    #[must_use]
+    pub fn is_live(&self, now: Wall) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// One change. Changes are applied in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Adds the block, or replaces the one of the same network and origin.
+    PutBlock(Block),
+    /// Removes the block of this network and origin, if there is one.
+    DeleteBlock(IpNet, Origin),
+    /// Adds the entry, or replaces the one of the same network.
+    PutAllow(Allow),
+    /// Removes the entry of this network, if there is one.
+    DeleteAllow(IpNet),
+    /// Sets or lifts the mode override.
+    SetMode(Option<ModeOverride>),
+}
+
+/// The store could not be opened, read or written. Internal or the configuration's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The lock is held by somebody else.
+    #[error(transparent)]
+    Lock(#[from] lock::LockError),
+    /// A file operation failed.
+    #[error("cannot {operation} {}: {source}; check `state_dir` and its permissions", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("cannot {operation} the store: {source}")]
+    Database {
+        /// What was tried.
+        operation: &'static str,
+        /// Why not.
+        source: Box<redb::Error>,
+    },
+    /// A row is not what this version writes.
+    #[error(
+        "the store's table `{table}` has a row `{key}` that this version cannot read: {source}"
+    )]
+    Row {
+        /// Which table.
+        table: &'static str,
+        /// Which row.
+        key: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The writer thread is gone or its queue is full.
+    #[error("the store's writer does not keep up; {0}")]
+    Journal(&'static str),
+}
+
+impl Store {
+    /// Takes the lock of `state_dir` and opens the store in it, creating both if they are missing.
+    ///
+    /// A store that cannot be read is moved aside as `store.redb.corrupt-<unix milliseconds>` and
+    /// a new one is begun; see [`Self::moved_aside`].
+    ///
+    /// Errors: [`StoreError::Lock`] where another process holds it (the caller asks that one
+    /// instead), [`StoreError::Io`] where the directory cannot be used (configuration's fault).
+    pub fn open(state_dir: &Path, now: Wall) -> Result<(Self, Contents), StoreError> {
+        create_private_directory(state_dir)?;
+        let lock = StateLock::take(state_dir)?;
+        let path = state_dir.join("store.redb");
+        let (database, contents, moved_aside) = match open_and_read(&path) {
+            Ok((database, contents)) => (database, contents, None),
+            Err(error) if is_corruption(&error) => {
+                let aside = state_dir.join(format!("store.redb.corrupt-{}", now.as_unix_ms()));
+                fs::rename(&path, &aside).map_err(io("move aside", &path))?;
+                tracing::error!(%error, aside = %aside.display(), "store is corrupt, began a new one");
+                let (database, contents) = open_and_read(&path)?;
+                (database, contents, Some(aside))
+            }
+            Err(error) => return Err(error),
+        };
+        let store = Self {
+            database,
+            moved_aside,
+            _lock: lock,
+        };
+        Ok((store, contents))
+    }
+
+    /// Where the corrupt store went, if this one had to be begun anew: the state is degraded.
+    #[must_use]
+    pub fn moved_aside(&self) -> Option<&Path> {
+        self.moved_aside.as_deref()
+    }
+
+    /// Applies all changes or none, and returns once they are on disk.
+    pub fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write().map_err(database("write"))?;
+        {
+            let mut blocks = transaction.open_table(BLOCKS).map_err(database("write"))?;
+            let mut allows = transaction.open_table(ALLOWS).map_err(database("write"))?;
+            let mut mode = transaction.open_table(MODE).map_err(database("write"))?;
+            for change in changes {
+                match change {
+                    Change::PutBlock(block) => {
+                        put(&mut blocks, &block_key(&block.network, block.origin), block)?;
+                    }
+                    Change::DeleteBlock(network, origin) => {
+                        delete(&mut blocks, &block_key(network, *origin))?;
+                    }
+                    Change::PutAllow(allow) => {
+                        put(&mut allows, &allow.network.to_string(), allow)?;
+                    }
+                    Change::DeleteAllow(network) => delete(&mut allows, &network.to_string())?,
+                    Change::SetMode(Some(value)) => put(&mut mode, MODE_KEY, value)?,
+                    Change::SetMode(None) => delete(&mut mode, MODE_KEY)?,
+                }
+            }
+        }
+        transaction.commit().map_err(database("commit to"))
+    }
+}
+
+/// Rows are JSON under a readable key, so that a support case can be read with any redb tool.
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
+const BLOCKS: Table = TableDefinition::new("blocks");
+const ALLOWS: Table = TableDefinition::new("allows");
+const MODE: Table = TableDefinition::new("mode");
+const MODE_KEY: &str = "override";
+
+fn block_key(network: &IpNet, origin: Origin) -> String {
+    format!("{network} {}", origin as u8)
+}
+
+fn put(
+    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+    value: &impl Serialize,
+) -> Result<(), StoreError> {
+    let row = serde_json::to_vec(value).map_err(|source| StoreError::Row {
+        table: "(new row)",
+        key: key.to_owned(),
+        source,
+    })?;
+    table
+        .insert(key, row.as_slice())
+        .map_err(database("write"))?;
+    Ok(())
+}
+
+fn delete(
+    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+) -> Result<(), StoreError> {
+    table.remove(key).map_err(database("write"))?;
+    Ok(())
+}
+
+fn open_and_read(path: &Path) -> Result<(Database, Contents), StoreError> {
+    let store = Database::create(path).map_err(database("open"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(io("set the mode of", path))?;
+    let transaction = store.begin_read().map_err(database("read"))?;
+    let contents = Contents {
+        blocks: rows(&transaction, BLOCKS, "blocks")?,
+        allows: rows(&transaction, ALLOWS, "allows")?,
+        mode: rows(&transaction, MODE, "mode")?.pop(),
+    };
+    Ok((store, contents))
+}
+
+fn rows<T: DeserializeOwned>(
+    transaction: &redb::ReadTransaction,
+    definition: Table,
+    name: &'static str,
+) -> Result<Vec<T>, StoreError> {
+    let table = match transaction.open_table(definition) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(database("read")(error)),
+    };
+    let mut values = Vec::new();
+    for row in table.iter().map_err(database("read"))? {
+        let (key, value) = row.map_err(database("read"))?;
+        let value = serde_json::from_slice(value.value()).map_err(|source| StoreError::Row {
+            table: name,
+            key: key.value().to_owned(),
+            source,
+        })?;
+        values.push(value);
+    }
+    Ok(values)
+}
+
+/// Only damage moves a store aside. A full disk, a missing permission or a store of a later
+/// version must not: the data is good.
+fn is_corruption(error: &StoreError) -> bool {
+    match error {
+        StoreError::Database { source, .. } => {
+            matches!(
+                **source,
+                redb::Error::Corrupted(_) | redb::Error::TableTypeMismatch { .. }
+            ) || matches!(&**source, redb::Error::Io(io) if is_damage(io))
+        }
+        StoreError::Row { .. } => true,
+        StoreError::Lock(_) | StoreError::Io { .. } | StoreError::Journal(_) => false,
+    }
+}
+
+fn is_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    matches!(error.kind(), InvalidData | UnexpectedEof)
+}
+
+fn create_private_directory(path: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(io("create", path))
+}
+
+fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+fn database<E: Into<redb::Error>>(operation: &'static str) -> impl Fn(E) -> StoreError {
+    move |source| StoreError::Database {
+        operation,
+        source: Box::new(source.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

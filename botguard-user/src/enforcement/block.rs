@@ -38,6 +38,17 @@ pub enum Origin {
     Automatic = 1,
 }
 
+impl Origin {
+    /// Stable name, a metric label: as it is serialised.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Automatic => "automatic",
+        }
+    }
+}
+
 /// Which packets of a blocked source are dropped. See ARCHITECTURE.md, "What a hit drops".
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::words::address::PeerAddress;
+use crate::words::identity::ClientClass;
 use crate::words::mode::Mode;
 use crate::words::points::Points;
 
@@ -25,6 +26,10 @@ pub struct Decision {
     pub mode: Mode,
     /// The route's template, or `default`.
     pub route: Arc<str>,
+    /// The class of client that tier or route expects.
+    pub class: ClientClass,
+    /// The route's thresholds.
+    pub thresholds: BothThresholds,
     /// The threshold that was reached, if any.
     pub threshold: Option<Points>,
     /// Why, in a sentence.
@@ -150,6 +155,15 @@ pub enum Threshold {
     Throttle,
     /// `block`.
     Block,
+}
+
+/// The thresholds of one route. `throttle` is at most `block`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BothThresholds {
+    /// From here on within a rate.
+    pub throttle: Points,
+    /// From here on not at all.
+    pub block: Points,
 }
 
 /// A block that a source earned: narrow, with an end, and only for an address that is the TCP

@@ -22,6 +22,7 @@ use self::routes::{Route, Routes};
 use self::settings::PolicySettings;
 use self::thresholds::Thresholds;
 use self::tier::{Tier, Tiers};
+use crate::engine::decision::BothThresholds;
 use crate::words::identity::ClientClass;
 use crate::words::mode::Mode;
 
@@ -54,6 +55,8 @@ pub struct RouteSummary {
     pub route: Arc<str>,
     /// The methods; empty means all.
     pub methods: Vec<Method>,
+    /// What the settings say of the route, before the global mode bounds it.
+    pub configured: Mode,
     /// The effective mode: the smaller of the route's and the global one.
     pub mode: Mode,
 }
@@ -86,6 +89,12 @@ impl Policy {
         })
     }
 
+    /// The thresholds of `[default]`.
+    #[must_use]
+    pub const fn default_thresholds(&self) -> BothThresholds {
+        self.default.thresholds.both()
+    }
+
     /// The same policy under another global mode, as the kill switch needs.
     #[must_use]
     pub fn with_mode(&self, mode: Mode) -> Self {
@@ -113,6 +122,7 @@ impl Policy {
         let default = RouteSummary {
             route: Arc::clone(&self.default.name),
             methods: Vec::new(),
+            configured: self.default.mode,
             mode: self.default.mode.min(self.mode),
         };
         self.routes
@@ -120,6 +130,7 @@ impl Policy {
             .map(|route| RouteSummary {
                 route: Arc::clone(&route.policy.name),
                 methods: route.methods.clone(),
+                configured: route.policy.mode,
                 mode: route.policy.mode.min(self.mode),
             })
             .chain([default])

@@ -15,7 +15,7 @@ use std::time::UNIX_EPOCH;
 use hashbrown::HashMap;
 
 pub(super) use self::csv_rows::as_number;
-use self::ranges::{Ranges, Row};
+use self::ranges::{Overlap, Ranges, Row};
 use super::error::{IntelError, RowProblem, read};
 use crate::engine::facts::Asn;
 use crate::words::clock::Wall;
@@ -29,6 +29,7 @@ pub struct AsnTable {
     /// File name and date of the data, for the evidence.
     label: Arc<str>,
     data_date: Wall,
+    warning: Option<String>,
 }
 
 #[derive(Debug)]
@@ -70,6 +71,13 @@ impl AsnTable {
     #[must_use]
     pub const fn data_date(&self) -> Wall {
         self.data_date
+    }
+
+    /// Which rows overlap, if any do. No error: the table of the whole Internet of June 2026 has
+    /// one, and without it nothing would be known at all.
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// Number of ranges, after neighbours of one system were joined.
@@ -133,23 +141,33 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(self, path: &Path, data_date: Wall) -> Result<AsnTable, IntelError> {
-        let overlap = |(line, other)| IntelError::Row {
-            path: path.to_owned(),
-            line,
-            problem: RowProblem::Overlap { other },
-        };
+    fn finish(self, path: &Path, data_date: Wall) -> AsnTable {
         let file = path.file_name().unwrap_or(path.as_os_str());
         let timestamp = data_date.to_string();
         let day = timestamp.split('T').next().unwrap_or_default();
-        Ok(AsnTable {
-            v4: Ranges::new(self.v4).map_err(overlap)?,
-            v6: Ranges::new(self.v6).map_err(overlap)?,
+        let (v4, mut overlaps) = Ranges::new(self.v4);
+        let (v6, overlaps_v6) = Ranges::new(self.v6);
+        overlaps.extend(overlaps_v6);
+        AsnTable {
+            v4,
+            v6,
             systems: self.systems,
             label: Arc::from(format!("{} of {day}", file.to_string_lossy())),
             data_date,
-        })
+            warning: warning(path, &overlaps),
+        }
     }
+}
+
+fn warning(path: &Path, overlaps: &[Overlap]) -> Option<String> {
+    let first = overlaps.first()?;
+    Some(format!(
+        "{}:{}: the range overlaps that of line {}, and counts where it does ({} such in all)",
+        path.display(),
+        first.inner,
+        first.outer,
+        overlaps.len()
+    ))
 }
 
 fn data_date(path: &Path) -> Result<Wall, IntelError> {

@@ -80,12 +80,6 @@ pub enum RowProblem {
     /// A range that ends before it starts.
     #[error("the range ends before it starts; swap its addresses")]
     Reversed,
-    /// A range that shares addresses with another.
-    #[error("the range overlaps that of line {other}; remove one of them")]
-    Overlap {
-        /// The other's line.
-        other: u64,
-    },
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, IntelError> {

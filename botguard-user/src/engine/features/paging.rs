@@ -3,6 +3,7 @@
 //! Read from the names of the query's parameters alone: cursors are opaque, and a page size
 //! (`limit`) without a position is no step of a walk.
 
+use std::cmp::Ordering;
 use std::hash::Hasher as _;
 
 use http::Method;
@@ -17,11 +18,7 @@ pub(crate) fn position_parameter(query: &str) -> Option<&'static str> {
     query
         .split('&')
         .map(|pair| pair.split_once('=').map_or(pair, |(name, _value)| name))
-        .find_map(|name| {
-            POSITION_PARAMETERS
-                .iter()
-                .find(|known| known.bytes().eq(decoded(name)))
-        })
+        .find_map(|name| POSITION_PARAMETERS.iter().find(|known| is(name, known)))
         .copied()
 }
 
@@ -68,6 +65,15 @@ const POSITION_PARAMETERS: [&str; 24] = [
     "page[offset]",
     "page[after]",
 ];
+
+/// Almost every comparison ends with the lengths; only a name with escapes is decoded.
+fn is(name: &str, known: &str) -> bool {
+    match name.len().cmp(&known.len()) {
+        Ordering::Less => false,
+        Ordering::Equal => name.eq_ignore_ascii_case(known),
+        Ordering::Greater => name.contains('%') && known.bytes().eq(decoded(name)),
+    }
+}
 
 /// The octets of a parameter's name as an upstream reads them, in lower case.
 fn decoded(name: &str) -> impl Iterator<Item = u8> {

@@ -260,6 +260,73 @@ fn what_is_not_acted_on_is_said() {
     );
 }
 
+/// The tables of this floor in the configuration that CONTRACT.md promises to load.
+#[test]
+fn the_promised_configuration_compiles() {
+    let file: File = toml::from_str(
+        r#"
+        [[tier]]
+        name = "free"
+        keys = ["sk_pub_*"]
+        client = "browser"
+        weight = 0.10
+        rate = "120/min"
+        burst = 60
+
+        [default]
+        mode = "log"
+        throttle = 0.5
+        challenge = 0.6
+        step_up = 0.7
+        block = 0.9
+
+        [[route]]
+        path = "/users"
+        methods = ["GET"]
+        mode = "enforce"
+        throttle = 0.5
+        challenge = 0.6
+        step_up = 0.7
+        block = 0.9
+        expects = "any"
+
+        [[route]]
+        path = "/login"
+        methods = ["POST"]
+        kind = "login"
+        login = { user = "json:email", failure = [400, 401, 403] }
+        "#,
+    )
+    .unwrap();
+    let policy = Policy::compile(&file.settings(), BanPolicy::default()).unwrap();
+    let summary: Vec<_> = policy
+        .summary()
+        .into_iter()
+        .map(|row| (row.route.to_string(), row.methods, row.mode))
+        .collect();
+    assert_eq!(
+        summary,
+        [
+            ("/users".to_owned(), vec![Method::GET], Mode::Enforce),
+            ("/login".to_owned(), vec![Method::POST], Mode::Log),
+            ("default".to_owned(), vec![], Mode::Log),
+        ]
+    );
+    assert_eq!(file.settings().warnings().len(), 6);
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    let check = |text: &str| {
+        let message = toml::from_str::<File>(text).err().unwrap().to_string();
+        assert!(message.contains("unknown field `colour`"), "{message}");
+    };
+    check("[default]\ncolour = 1");
+    check("[[route]]\npath = \"/a\"\ncolour = 1");
+    check("[[tier]]\nname = \"a\"\nkeys = [\"*\"]\ncolour = 1");
+    check("[[route]]\npath = \"/a\"\nlogin = { user = \"a\", colour = 1 }");
+}
+
 #[test]
 fn modes_are_bounded_by_the_global_one() {
     let policy = compile(

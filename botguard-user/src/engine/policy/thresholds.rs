@@ -2,7 +2,7 @@
 
 use super::error::PolicyError;
 use super::settings::{DefaultSettings, ThresholdSettings};
-use crate::engine::decision::Threshold;
+use crate::engine::decision::{BothThresholds, Threshold};
 use crate::words::points::Points;
 
 /// 0 < throttle ≤ block ≤ 1.
@@ -55,6 +55,14 @@ impl Thresholds {
             Some(Threshold::Throttle)
         } else {
             None
+        }
+    }
+
+    /// Both, for the record.
+    pub(crate) const fn both(&self) -> BothThresholds {
+        BothThresholds {
+            throttle: self.throttle,
+            block: self.block,
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn parse(path: &Path, content: &[u8], date: Wall) -> Result<AsnTable,
             expected: "rows of `start,end,asn,name`, or an MMDB",
         });
     }
-    builder.finish(path, date)
+    Ok(builder.finish(path, date))
 }
 
 /// AS 0 means that nobody announces the range (RFC 7607), so such a row is left out.
@@ -163,7 +163,21 @@ mod tests {
         check_second("2.0.0.0,2.0.0.1,4294967296,x", "`4294967296` is not an AS");
         check_second("2.0.0.9,2.0.0.1,5,x", "the range ends before it starts");
         check_second("2.0.0.9,::1,5,x", "the range starts and ends in different");
-        check_second("1.0.0.255,1.0.1.0,5,x", "the range overlaps that of line 1");
+    }
+
+    #[test]
+    fn overlaps_are_said_and_the_later_start_counts() {
+        let check = |second: &str, ip: &str, number, expected: Option<&str>| {
+            let text = format!("1.0.0.0,1.0.0.255,1,a\n{second}\n::,::1,3,c\n");
+            let table = parse_text(text.as_bytes()).unwrap();
+            let found = table.find(ip.parse().unwrap()).map(|asn| asn.number);
+            assert_eq!((found, table.warning()), (Some(number), expected));
+        };
+        let warning = "data/asn.csv:2: the range overlaps that of line 1, and counts where it does \
+                       (1 such in all)";
+        check("1.0.0.255,1.0.1.0,2,b", "1.0.0.255", 2, Some(warning));
+        check("1.0.0.255,1.0.1.0,2,b", "1.0.0.254", 1, Some(warning));
+        check("1.0.1.0,1.0.1.0,2,b", "1.0.0.255", 1, None);
     }
 
     proptest! {

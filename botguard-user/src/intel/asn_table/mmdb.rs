@@ -35,7 +35,7 @@ pub(super) fn parse(path: &Path, content: &[u8], date: Wall) -> Result<AsnTable,
             kind: reader.metadata().database_type.clone(),
         });
     }
-    builder.finish(path, date)
+    Ok(builder.finish(path, date))
 }
 
 /// Networks share their data records, so each record is decoded once.

@@ -1,5 +1,7 @@
 //! Sorted, disjoint ranges of addresses of one family.
 
+use std::cmp::Reverse;
+
 use crate::intel::error::RowProblem;
 
 /// Which place each address has; found by binary search.
@@ -31,30 +33,64 @@ impl<A: Copy + Ord> Row<A> {
     }
 }
 
+/// The lines of two rows that share addresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Overlap {
+    /// The one that counts where they do.
+    pub(super) inner: u64,
+    pub(super) outer: u64,
+}
+
 impl<A: Address> Ranges<A> {
-    /// Sorts the rows and joins neighbours of one place.
+    /// Sorts the rows, cuts them where they overlap, and joins neighbours of one place.
     ///
-    /// Errors: the lines of two that overlap, the later one first.
-    pub(super) fn new(mut rows: Vec<Row<A>>) -> Result<Self, (u64, u64)> {
-        rows.sort_unstable_by_key(|row| row.range.start);
-        let mut ranges: Vec<Range<A>> = Vec::with_capacity(rows.len());
-        let mut before: Option<Row<A>> = None;
+    /// Of rows that share an address, the one that starts last counts there, then the shorter,
+    /// then the later line: as with routes, the more specific.
+    pub(super) fn new(mut rows: Vec<Row<A>>) -> (Self, Vec<Overlap>) {
+        rows.sort_unstable_by_key(|row| (row.range.start, Reverse(row.range.end), row.line));
+        let mut ranges = Self(Vec::with_capacity(rows.len()));
+        let mut overlaps = Vec::new();
+        // Rows that are not at their end, each started after the one below it.
+        let mut open: Vec<Row<A>> = Vec::new();
         for row in rows {
-            if let Some(before) = before
-                && before.range.end >= row.range.start
-            {
-                return Err((before.line.max(row.line), before.line.min(row.line)));
+            let start = row.range.start;
+            while let Some(over) = open.pop_if(|top| top.range.end < start) {
+                ranges.fill(over.range);
             }
-            before = Some(row);
-            match ranges.last_mut() {
-                Some(last) if last.place == row.range.place && last.end.meets(row.range.start) => {
-                    last.end = row.range.end;
+            if let Some(outer) = open.last() {
+                overlaps.push(Overlap {
+                    inner: row.line,
+                    outer: outer.line,
+                });
+                if let Some(end) = start.before() {
+                    ranges.fill(Range { end, ..outer.range });
                 }
-                _ => ranges.push(row.range),
             }
+            open.push(row);
         }
-        ranges.shrink_to_fit();
-        Ok(Self(ranges))
+        while let Some(over) = open.pop() {
+            ranges.fill(over.range);
+        }
+        ranges.0.shrink_to_fit();
+        (ranges, overlaps)
+    }
+
+    /// Appends what of `range` lies behind the last one.
+    fn fill(&mut self, range: Range<A>) {
+        let Some(last) = self.0.last_mut() else {
+            self.0.push(range);
+            return;
+        };
+        if range.end <= last.end {
+            return;
+        }
+        let meets = range.start <= last.end || range.start.before() == Some(last.end);
+        if meets && last.place == range.place {
+            last.end = range.end;
+        } else if let Some(after) = last.end.after() {
+            let start = range.start.max(after);
+            self.0.push(Range { start, ..range });
+        }
     }
 
     pub(super) fn find(&self, address: A) -> Option<u32> {
@@ -70,19 +106,27 @@ impl<A: Address> Ranges<A> {
 
 /// An address as a number.
 pub(super) trait Address: Copy + Ord {
-    /// Whether `next` is the address after this one.
-    fn meets(self, next: Self) -> bool;
+    fn before(self) -> Option<Self>;
+    fn after(self) -> Option<Self>;
 }
 
 impl Address for u32 {
-    fn meets(self, next: Self) -> bool {
-        self.checked_add(1) == Some(next)
+    fn before(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+
+    fn after(self) -> Option<Self> {
+        self.checked_add(1)
     }
 }
 
 impl Address for u128 {
-    fn meets(self, next: Self) -> bool {
-        self.checked_add(1) == Some(next)
+    fn before(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+
+    fn after(self) -> Option<Self> {
+        self.checked_add(1)
     }
 }
 
@@ -92,18 +136,23 @@ mod tests {
 
     use super::*;
 
+    fn rows(rows: &[(u32, u32, u32)]) -> Vec<Row<u32>> {
+        rows.iter()
+            .zip(1..)
+            .map(|((start, end, place), line)| Row::new(*start, *end, *place, line).unwrap())
+            .collect()
+    }
+
     #[test]
     fn neighbours_of_one_place_are_joined() {
-        let rows = [
-            (20u32, 29, 1),
+        let (ranges, overlaps) = Ranges::new(rows(&[
+            (20, 29, 1),
             (0, 9, 1),
             (10, 19, 1),
             (30, 39, 2),
             (50, u32::MAX, 2),
-        ];
-        let rows = rows.map(|(start, end, place)| Row::new(start, end, place, 0).unwrap());
-        let ranges = Ranges::new(rows.to_vec()).unwrap();
-        assert_eq!(ranges.len(), 3);
+        ]));
+        assert_eq!((ranges.len(), overlaps.len()), (3, 0));
         let check = |address, expected| assert_eq!(ranges.find(address), expected, "{address}");
         check(0, Some(1));
         check(29, Some(1));
@@ -112,34 +161,50 @@ mod tests {
         check(u32::MAX, Some(2));
     }
 
+    #[test]
+    fn the_more_specific_row_counts() {
+        let (ranges, overlaps) = Ranges::new(rows(&[
+            (0, u32::MAX, 1),
+            (10, 19, 2),
+            (15, 25, 3),
+            (15, 16, 4),
+        ]));
+        let check = |address, expected| assert_eq!(ranges.find(address), expected, "{address}");
+        check(9, Some(1));
+        check(14, Some(2));
+        check(16, Some(4));
+        check(17, Some(3));
+        check(25, Some(3));
+        check(26, Some(1));
+        check(u32::MAX, Some(1));
+        let lines: Vec<_> = overlaps.iter().map(|it| (it.inner, it.outer)).collect();
+        assert_eq!(lines, [(2, 1), (3, 2), (4, 3)]);
+    }
+
     proptest! {
         #[test]
         fn finds_what_a_search_in_order_finds(
-            rows in prop::collection::vec((0u32..200, 0u32..8, 0u32..3), 0..12),
-            address in 0u32..220,
+            parts in prop::collection::vec((0u32..200, 0u32..30, 0u32..3), 0..12),
         ) {
-            let rows: Vec<Row<u32>> = rows
-                .into_iter()
-                .zip(1..)
-                .map(|((start, length, place), line)| {
-                    Row::new(start, start + length, place, line).unwrap()
-                })
-                .collect();
-            let covers = |row: &Row<u32>, address| {
-                row.range.start <= address && address <= row.range.end
-            };
-            let disjoint = (0..220).all(|it| rows.iter().filter(|row| covers(row, it)).count() < 2);
-            match Ranges::new(rows.clone()) {
-                Ok(ranges) => {
-                    prop_assert!(disjoint);
-                    let expected = rows.iter().find(|row| covers(row, address));
-                    prop_assert_eq!(ranges.find(address), expected.map(|row| row.range.place));
-                }
-                Err((line, other)) => {
-                    prop_assert!(!disjoint);
-                    prop_assert!(other < line);
-                }
+            let parts: Vec<_> = parts.iter().map(|(it, length, p)| (*it, it + length, *p)).collect();
+            let rows = rows(&parts);
+            let (ranges, overlaps) = Ranges::new(rows.clone());
+            let mut n_shared = 0;
+            for address in 0..240 {
+                let covering: Vec<_> = rows
+                    .iter()
+                    .filter(|row| row.range.start <= address && address <= row.range.end)
+                    .collect();
+                let expected = covering
+                    .iter()
+                    .max_by_key(|row| (row.range.start, Reverse(row.range.end), row.line))
+                    .map(|row| row.range.place);
+                prop_assert_eq!(ranges.find(address), expected, "{}", address);
+                n_shared += usize::from(covering.len() > 1);
             }
+            prop_assert_eq!(overlaps.is_empty(), n_shared == 0);
+            let disjoint = ranges.0.windows(2).all(|pair| pair[0].end < pair[1].start);
+            prop_assert!(disjoint);
         }
     }
 }

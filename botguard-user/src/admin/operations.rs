@@ -1,0 +1,297 @@
+//! Carries out what an operator asks, on the enforcer that daemon and CLI both use: the same code
+//! with and without a daemon. What only a running daemon can do it is asked for ([`Running`]).
+//!
+//! Every change is recorded in the audit log with its actor and what came of it.
+
+mod status;
+mod verdict;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::protocol::{
+    AllowEntry, Allows, BlockEntry, Blocks, DaemonStatus, Done, Request, Response, Verdict,
+};
+use super::socket::Actor;
+use crate::audit::record::{Event, OperatorRecord};
+use crate::audit::writer::AuditLog;
+use crate::daemon::enforcer::{BlockRequest, Enforcer, KernelSide, OperatorError};
+use crate::daemon::local_listeners;
+use crate::enforcement::block::{Effect, Scope};
+use crate::settings::Loaded;
+use crate::words::clock::Wall;
+use crate::words::units::Span;
+
+use self::verdict::Question;
+
+/// What operations work on.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// Lists, kernel and journal.
+    pub enforcer: &'a Enforcer,
+    /// The configuration in force.
+    pub loaded: &'a Loaded,
+    /// Where changes are recorded; `None` where the log cannot be opened.
+    pub audit: Option<&'a AuditLog>,
+    /// The daemon, if this is one.
+    pub daemon: Option<&'a dyn Running>,
+}
+
+/// What only a running daemon knows and does.
+pub trait Running {
+    /// What `status` says of it.
+    fn status(&self) -> DaemonStatus;
+
+    /// Where it really listens: a configured port 0 is resolved.
+    fn addresses(&self) -> Vec<SocketAddr>;
+
+    /// Takes up the configuration anew, all or nothing.
+    ///
+    /// Errors: what is wrong with it, with file and line; the old one stays in force.
+    fn reload(&self) -> Result<Done, String>;
+
+    /// Follows a change of the global mode.
+    fn mode_changed(&self);
+}
+
+/// Carries out one request of `actor`.
+#[must_use]
+pub fn perform(site: Site<'_>, actor: Actor, request: &Request, now: Wall) -> Response {
+    let response = carry_out(site, request, now);
+    if let (Some(audit), Some((operation, target))) = (site.audit, change(request)) {
+        let result = match &response {
+            Response::Failed(failed) => failed.message.clone(),
+            Response::Done(done) => done.did.join("; "),
+            _ => "done".to_owned(),
+        };
+        let record = OperatorRecord {
+            actor: actor.to_string(),
+            operation: operation.to_owned(),
+            target,
+            result,
+        };
+        audit.record(now, Event::Operator(record));
+    }
+    response
+}
+
+fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
+    let enforcer = site.enforcer;
+    match request {
+        Request::Status => Response::Status(Box::new(status::of(site, now))),
+        Request::Reload => match site.daemon.map(Running::reload) {
+            Some(Ok(done)) => Response::Done(done),
+            Some(Err(message)) => Response::usage(message),
+            None => Response::internal(
+                "no daemon is running; it reads the configuration when it starts",
+            ),
+        },
+        Request::SetMode { mode, for_s } => {
+            let duration = for_s.map(Duration::from_secs);
+            let result = enforcer.set_mode(*mode, duration, now);
+            if let Some(daemon) = site.daemon {
+                daemon.mode_changed();
+            }
+            answer(result, |_set| mode_line(*mode, duration)).warned(kernel_warning(site))
+        }
+        Request::BlockAdd {
+            networks,
+            ttl_s,
+            reason,
+            scope,
+            effect,
+        } => {
+            let ttl = ttl_s.map(Duration::from_secs);
+            let request = BlockRequest {
+                networks: networks.clone(),
+                ttl,
+                reason: reason.clone(),
+                scope: *scope,
+                effect: *effect,
+            };
+            answer(enforcer.block(request, now), |scope| {
+                (networks.iter())
+                    .map(|network| block_line(&network.to_string(), scope, *effect, ttl))
+                    .collect()
+            })
+            .warned(kernel_warning(site))
+        }
+        Request::BlockDelete { networks } => match enforcer.unblock(networks, now) {
+            Ok(0) => Response::internal(format!(
+                "no block of exactly {}; `botguard would-block` shows what covers an address",
+                list(networks)
+            )),
+            result => answer(result, |n| vec![format!("{n} blocks removed")]),
+        },
+        Request::BlockFlush => answer(enforcer.flush(now), |n| vec![format!("{n} blocks removed")]),
+        Request::BlockList => {
+            let (blocks, _allows) = enforcer.snapshot(now);
+            let blocks = blocks.iter().map(|block| BlockEntry::of(block, now));
+            Response::Blocks(Blocks {
+                blocks: blocks.collect(),
+            })
+        }
+        Request::AllowAdd { networks, reason } => {
+            answer(enforcer.allow(networks, reason, now), |()| {
+                (networks.iter())
+                    .map(|network| format!("{network} allowed, whatever blocks it"))
+                    .collect()
+            })
+        }
+        Request::AllowDelete { networks } => match enforcer.unallow(networks, now) {
+            Ok(0) => Response::internal(format!(
+                "no allow of exactly {}; `botguard allow list` shows them",
+                list(networks)
+            )),
+            result => answer(result, |n| vec![format!("{n} allows removed")]),
+        },
+        Request::AllowList => {
+            let (_blocks, allows) = enforcer.snapshot(now);
+            Response::Allows(Allows {
+                allows: allows.iter().map(AllowEntry::of).collect(),
+            })
+        }
+        Request::WouldBlock { address, port } => {
+            let (blocks, allows) = enforcer.covering(*address, now);
+            let (dropped, because) = verdict::of(&Question {
+                port: *port,
+                blocks: &blocks,
+                allows: &allows,
+                listeners: &addresses(site),
+                kernel: &enforcer.kernel(),
+            });
+            Response::Verdict(Verdict {
+                address: *address,
+                port: *port,
+                dropped,
+                because,
+                blocks: blocks.iter().map(|b| BlockEntry::of(b, now)).collect(),
+                allows: allows.iter().map(AllowEntry::of).collect(),
+            })
+        }
+        Request::KernelStats => Response::Kernel(enforcer.kernel()),
+        Request::KernelAttach => attach(site, now),
+        Request::KernelDetach => match enforcer.detach() {
+            Ok(true) => did("kernel filter, maps and pins removed"),
+            Ok(false) => Response::internal("there is no kernel filter to remove"),
+            Err(error) => Response::internal(error),
+        },
+    }
+}
+
+fn attach(site: Site<'_>, now: Wall) -> Response {
+    match KernelSide::attach(&site.loaded.settings.kernel) {
+        Err(error) => Response::internal(error),
+        Ok(kernel) => {
+            site.enforcer.attach(kernel, now);
+            site.enforcer
+                .set_listeners(&local_listeners(&addresses(site)));
+            let problem = site.enforcer.kernel_problem();
+            problem.map_or_else(
+                || Response::Kernel(site.enforcer.kernel()),
+                Response::internal,
+            )
+        }
+    }
+}
+
+/// Where the daemon listens, or would.
+fn addresses(site: Site<'_>) -> Vec<SocketAddr> {
+    site.daemon.map_or_else(
+        || {
+            let listeners = site.loaded.settings.listener.iter();
+            listeners.map(|listener| listener.bind).collect()
+        },
+        Running::addresses,
+    )
+}
+
+/// The operation and its target, if the request changes anything.
+fn change(request: &Request) -> Option<(&'static str, String)> {
+    match request {
+        Request::Status
+        | Request::BlockList
+        | Request::AllowList
+        | Request::WouldBlock { .. }
+        | Request::KernelStats => None,
+        Request::Reload => Some(("reload", String::new())),
+        Request::SetMode { mode, .. } => Some(("mode", mode.to_string())),
+        Request::BlockAdd { networks, .. } => Some(("block add", list(networks))),
+        Request::BlockDelete { networks } => Some(("block del", list(networks))),
+        Request::BlockFlush => Some(("block flush", String::new())),
+        Request::AllowAdd { networks, .. } => Some(("allow add", list(networks))),
+        Request::AllowDelete { networks } => Some(("allow del", list(networks))),
+        Request::KernelAttach => Some(("kernel attach", String::new())),
+        Request::KernelDetach => Some(("kernel detach", String::new())),
+    }
+}
+
+fn list(networks: &[IpNet]) -> String {
+    let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
+    networks.join(" ")
+}
+
+fn answer<T>(result: Result<T, OperatorError>, say: impl FnOnce(T) -> Vec<String>) -> Response {
+    match result {
+        Ok(value) => Response::Done(Done {
+            did: say(value),
+            warnings: Vec::new(),
+        }),
+        Err(error @ (OperatorError::Own { .. } | OperatorError::NoTime)) => {
+            Response::usage(error.to_string())
+        }
+        Err(error @ OperatorError::NotDurable(_)) => Response::internal(error),
+    }
+}
+
+fn did(line: &str) -> Response {
+    Response::Done(Done {
+        did: vec![line.to_owned()],
+        warnings: Vec::new(),
+    })
+}
+
+impl Response {
+    fn warned(mut self, warning: Option<String>) -> Self {
+        if let Self::Done(done) = &mut self {
+            done.warnings.extend(warning);
+        }
+        self
+    }
+}
+
+fn kernel_warning(site: Site<'_>) -> Option<String> {
+    site.enforcer
+        .kernel_problem()
+        .map(|problem| format!("the kernel does not follow: {problem}"))
+}
+
+fn mode_line(mode: crate::words::mode::Mode, duration: Option<Duration>) -> Vec<String> {
+    let until = duration.map_or_else(
+        || "until it is set again".to_owned(),
+        |duration| format!("for {} (ended by the daemon)", Span(duration)),
+    );
+    vec![format!(
+        "edge and kernel are bounded by mode {mode} {until}"
+    )]
+}
+
+fn block_line(network: &str, scope: Scope, effect: Effect, ttl: Option<Duration>) -> String {
+    let what = match (effect, scope) {
+        (Effect::Drop, Scope::Listeners) => "dropped: TCP and UDP to the listeners",
+        (Effect::Drop, Scope::Host) => "dropped: every packet",
+        (Effect::Count, Scope::Listeners) => "counted, not dropped: TCP and UDP to the listeners",
+        (Effect::Count, Scope::Host) => "counted, not dropped: every packet",
+    };
+    let scope = match scope {
+        Scope::Listeners => "listeners",
+        Scope::Host => "host",
+    };
+    let how_long = ttl.map_or_else(|| "for good".to_owned(), |ttl| format!("for {}", Span(ttl)));
+    format!("{network} blocked {how_long}, scope {scope} ({what})")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,388 @@
+//! What CLI and daemon say to each other over the Unix socket: one JSON object a line, a request
+//! and its response. The types are for the wire (and for `--json`), apart from those of the
+//! domain, so that neither holds the other back.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::enforcement::block::{Effect, Origin, Scope};
+use crate::words::clock::Wall;
+use crate::words::mode::Mode;
+
+/// Longest line either side accepts; a list of a million blocks is below it.
+pub const MAX_LINE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// What the operator wants. The same requests are carried out without a daemon.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// What runs, what is in force, what is degraded.
+    Status,
+    /// Take up the configuration anew: all or nothing.
+    Reload,
+    /// Bound the mode of edge and kernel.
+    SetMode {
+        /// The bound.
+        mode: Mode,
+        /// For so long; without it until it is set again.
+        for_s: Option<u64>,
+    },
+    /// Block networks: all of them or none.
+    BlockAdd {
+        /// Whom.
+        networks: Vec<IpNet>,
+        /// For so long; without it for good.
+        ttl_s: Option<u64>,
+        /// Why.
+        reason: String,
+        /// Which packets; the configuration's scope without it.
+        scope: Option<Scope>,
+        /// Drop or count.
+        effect: Effect,
+    },
+    /// Remove the blocks of these networks, of every origin.
+    BlockDelete {
+        /// Which.
+        networks: Vec<IpNet>,
+    },
+    /// List the blocks.
+    BlockList,
+    /// Remove every block.
+    BlockFlush,
+    /// Let networks pass, whatever blocks them.
+    AllowAdd {
+        /// Whom.
+        networks: Vec<IpNet>,
+        /// Why.
+        reason: String,
+    },
+    /// Remove networks from the allow list.
+    AllowDelete {
+        /// Which.
+        networks: Vec<IpNet>,
+    },
+    /// List the allow list.
+    AllowList,
+    /// What the kernel would do with an address.
+    WouldBlock {
+        /// Which.
+        address: IpAddr,
+        /// To this port; without it to a port of a listener.
+        port: Option<u16>,
+    },
+    /// Attach the kernel filter and fill it from the store.
+    KernelAttach,
+    /// Remove the kernel filter and its pins.
+    KernelDetach,
+    /// Counters of the kernel filter.
+    KernelStats,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub enum Response {
+    /// Done and durable.
+    Done(Done),
+    /// [`Request::BlockList`].
+    Blocks(Blocks),
+    /// [`Request::AllowList`].
+    Allows(Allows),
+    /// [`Request::WouldBlock`].
+    Verdict(Verdict),
+    /// [`Request::KernelStats`].
+    Kernel(Kernel),
+    /// [`Request::Status`].
+    Status(Box<Status>),
+    /// Nothing was changed; or, where the message says so, not everything.
+    Failed(Failed),
+}
+
+/// A change that was made.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Done {
+    /// What was done, a sentence a line.
+    pub did: Vec<String>,
+    /// What the operator should know about it.
+    pub warnings: Vec<String>,
+}
+
+/// A change that was refused.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Failed {
+    /// Why, naming the argument and the mend.
+    pub message: String,
+    /// Whose fault.
+    pub blame: Blame,
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blame {
+    /// The arguments or the configuration: exit status 64.
+    Usage,
+    /// The host or botguard: exit status 1.
+    Internal,
+}
+
+/// The block list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Blocks {
+    /// Entries in the order of their networks.
+    pub blocks: Vec<BlockEntry>,
+}
+
+/// One block.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BlockEntry {
+    /// Whom.
+    pub network: IpNet,
+    /// Who made it.
+    pub origin: Origin,
+    /// Which packets.
+    pub scope: Scope,
+    /// Drop or count.
+    pub effect: Effect,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it ends, RFC 3339; `null` is never.
+    pub expires: Option<String>,
+    /// Seconds until then.
+    pub left_s: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// The allow list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Allows {
+    /// Entries in the order of their networks.
+    pub allows: Vec<AllowEntry>,
+}
+
+/// One entry of the allow list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AllowEntry {
+    /// Whom.
+    pub network: IpNet,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What the kernel would do with a packet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The address asked about.
+    pub address: IpAddr,
+    /// The port asked about.
+    pub port: Option<u16>,
+    /// Whether it would be dropped.
+    pub dropped: bool,
+    /// Why, in a sentence.
+    pub because: String,
+    /// Every live block that covers the address, most specific first.
+    pub blocks: Vec<BlockEntry>,
+    /// Every allow that covers it.
+    pub allows: Vec<AllowEntry>,
+}
+
+/// The kernel filter.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Kernel {
+    /// `attached`, `off (backend none)`, `detached`, or why it is not attached.
+    pub state: String,
+    /// Where.
+    pub interfaces: Vec<Interface>,
+    /// What the filter acts by.
+    pub mode: Option<Mode>,
+    /// Entries in the maps.
+    pub n_entries: u64,
+    /// Packets by the program's way out.
+    pub exits: Vec<Counter>,
+    /// Packets dropped, by the origin of the rule.
+    pub drops: Vec<Counter>,
+}
+
+/// One interface the filter is attached to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`.
+    pub mode: String,
+    /// The kernel's id of the program.
+    pub program: u32,
+}
+
+/// A named count.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Counter {
+    /// Of what.
+    pub name: String,
+    /// How many.
+    pub packets: u64,
+}
+
+/// Everything `botguard status` shows.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Status {
+    /// The daemon, if one runs.
+    pub daemon: Option<DaemonStatus>,
+    /// The configuration's global mode.
+    pub configured_mode: Mode,
+    /// The operator's override, if one is in force.
+    pub mode_override: Option<Override>,
+    /// The bound that holds.
+    pub mode: Mode,
+    /// Routes in the order of the configuration, and `default`.
+    pub routes: Vec<RouteStatus>,
+    /// The kernel filter.
+    pub kernel: Kernel,
+    /// Blocks in force.
+    pub n_blocks: u64,
+    /// Entries of the allow list.
+    pub n_allows: u64,
+    /// What does not work as configured; empty is well.
+    pub degraded: Vec<String>,
+    /// What the configuration asks for and this version does not act on.
+    pub warnings: Vec<String>,
+}
+
+/// The running daemon.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DaemonStatus {
+    /// Process id.
+    pub pid: u32,
+    /// Version.
+    pub version: String,
+    /// Seconds since its start.
+    pub up_s: u64,
+    /// Hash of the policy that decides.
+    pub policy: String,
+    /// Bound listeners.
+    pub listeners: Vec<ListenerStatus>,
+    /// Address of the admin port.
+    pub http: String,
+    /// Principals that the engine keeps state of.
+    pub n_principals: u64,
+    /// Audit records lost since its start.
+    pub n_audit_lost: u64,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ListenerStatus {
+    /// Bound address.
+    pub bind: String,
+    /// Name of its upstream.
+    pub upstream: String,
+}
+
+/// One route.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RouteStatus {
+    /// Template, or `default`.
+    pub route: String,
+    /// Methods; empty is all.
+    pub methods: Vec<String>,
+    /// What the configuration says.
+    pub configured: Mode,
+    /// The smaller of that and the global bound.
+    pub effective: Mode,
+}
+
+/// A mode that the operator set by command.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Override {
+    /// The bound.
+    pub mode: Mode,
+    /// When it ends, RFC 3339; `null` is never.
+    pub until: Option<String>,
+}
+
+impl Response {
+    /// A refusal that the arguments or the configuration caused.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Failed(Failed {
+            message: message.into(),
+            blame: Blame::Usage,
+        })
+    }
+
+    /// A failure of the host or of botguard.
+    #[must_use]
+    pub fn internal(message: impl std::fmt::Display) -> Self {
+        Self::Failed(Failed {
+            message: message.to_string(),
+            blame: Blame::Internal,
+        })
+    }
+}
+
+impl BlockEntry {
+    /// As of `now`.
+    #[must_use]
+    pub fn of(block: &crate::enforcement::block::Block, now: Wall) -> Self {
+        Self {
+            network: block.network,
+            origin: block.origin,
+            scope: block.scope,
+            effect: block.effect,
+            created: block.created.to_string(),
+            expires: block.expires.map(|expires| expires.to_string()),
+            left_s: block.expires.map(|expires| now.until(expires).as_secs()),
+            reason: block.reason.clone(),
+        }
+    }
+}
+
+impl AllowEntry {
+    /// Of this entry.
+    #[must_use]
+    pub fn of(allow: &crate::enforcement::block::Allow) -> Self {
+        Self {
+            network: allow.network,
+            created: allow.created.to_string(),
+            reason: allow.reason.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_as_written_by_hand() {
+        let check = |line: &str, expected: Option<Request>| {
+            assert_eq!(
+                serde_json::from_str::<Request>(line).ok(),
+                expected,
+                "{line}"
+            );
+        };
+        check(r#"{"request":"status"}"#, Some(Request::Status));
+        check(
+            r#"{"request":"set_mode","mode":"log","for_s":3600}"#,
+            Some(Request::SetMode {
+                mode: Mode::Log,
+                for_s: Some(3_600),
+            }),
+        );
+        check(
+            r#"{"request":"would_block","address":"192.0.2.1","port":null}"#,
+            Some(Request::WouldBlock {
+                address: "192.0.2.1".parse().unwrap(),
+                port: None,
+            }),
+        );
+        check(r#"{"request":"set_mode","mode":"log","fro_s":1}"#, None);
+        check(r#"{"request":"explode"}"#, None);
+    }
+}

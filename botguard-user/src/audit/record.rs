@@ -1,0 +1,139 @@
+//! The form of the audit log, version 1: what is written, and what `explain` reads back.
+//!
+//! Fields may be added; a field that is here keeps its name and meaning. Numbers of the score are
+//! decimals that add up to the digit, because [`Points`] are.
+
+mod request;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::enforcement::block::Origin;
+use crate::words::clock::Wall;
+
+pub use request::{
+    ClientRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord, IdentityRecord,
+    RequestRecord, SignalRecord, StandingRecord, TimingRecord, groups, microseconds,
+};
+
+/// Version of the form.
+pub const VERSION: u8 = 1;
+
+/// One line.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub v: u8,
+    /// Number of the record in this file, gapless but for what a `gap` record says was lost.
+    pub seq: u64,
+    /// When: of a request, when its response ended.
+    pub ts: Timestamp,
+    /// What happened; its variant is the field `kind`.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Event {
+    /// A request ended.
+    Request(Box<RequestRecord>),
+    /// Somebody changed something by command.
+    Operator(OperatorRecord),
+    /// A ban that a request earned took effect.
+    Ban(BanRecord),
+    /// Records were lost.
+    Gap(GapRecord),
+    /// The kernel dropped packets.
+    Drops(DropsRecord),
+}
+
+/// A change by command.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct OperatorRecord {
+    /// Who, as the kernel says (SO_PEERCRED): `uid 0`.
+    pub actor: String,
+    /// What: `block add`, `mode`, `reload`, ….
+    pub operation: String,
+    /// On what, in the words of the command.
+    pub target: String,
+    /// What came of it.
+    pub result: String,
+}
+
+/// A ban that took effect.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct BanRecord {
+    /// The request that earned it.
+    pub request_id: String,
+    /// Whom.
+    pub target: IpNet,
+    /// For how long, in seconds.
+    pub ttl_s: u64,
+    /// The rule's origin.
+    pub rule: Origin,
+    /// Why.
+    pub reason: String,
+    /// Whether the kernel drops the source's packets now.
+    pub in_kernel: bool,
+    /// From the deciding request's end of head to the return of the map update, in microseconds.
+    pub decision_to_kernel_us: f64,
+    /// Why it is not in the kernel or not on its way to the store.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refused: Option<String>,
+}
+
+/// Records that could not be written.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct GapRecord {
+    /// How many.
+    pub lost: u64,
+}
+
+/// Packets that the kernel dropped for one rule since the last such record.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DropsRecord {
+    /// The rule's origin.
+    pub rule: String,
+    /// Packets dropped.
+    pub packets: u64,
+    /// Packets that passed because the mode is log or the entry only counts.
+    pub would_have_dropped: u64,
+}
+
+/// RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timestamp(pub Wall);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)?;
+        let since_epoch = time
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_err(serde::de::Error::custom)?;
+        Ok(Self(Wall::default().after(since_epoch)))
+    }
+}
+
+impl Record {
+    /// Renders the line, with its line feed.
+    ///
+    /// Errors: none that a record of this module can cause; a number that JSON cannot carry (not
+    /// finite) becomes `null`.
+    pub fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

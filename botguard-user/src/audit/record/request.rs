@@ -1,0 +1,321 @@
+//! The record of one request: everything its decision was made from, and how it ended.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::decision::{
+    Action, BothThresholds, Breakdown, Decision, Group, Reason, SignalReading, Threshold,
+};
+use crate::engine::facts::{
+    AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts, Standing,
+};
+use crate::words::address::{ClientAddress, Via};
+use crate::words::identity::{ClientClass, KeyIdentity};
+use crate::words::mode::Mode;
+use crate::words::points::Points;
+
+/// Field names are those of the contract.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "each field is a record type with its own documentation"
+)]
+pub struct RequestRecord {
+    /// The id that client, upstream and log share.
+    pub request_id: String,
+    /// Hash of the policy that decided.
+    pub policy: String,
+    pub client: ClientRecord,
+    pub identity: IdentityRecord,
+    pub http: HttpRecord,
+    pub facts: FactsRecord,
+    /// Sum of the capped groups.
+    pub raw: Points,
+    /// The same, at most 1.
+    pub score: Points,
+    /// What each group counts for, after its cap.
+    pub groups: BTreeMap<Group, Points>,
+    /// The most each of them could count for, for `explain`.
+    pub caps: BTreeMap<Group, Points>,
+    pub signals: Vec<SignalRecord>,
+    pub decision: DecisionRecord,
+    /// The ban that this request earned its source, if any.
+    pub enforcement: Option<EnforcementRecord>,
+    pub timing: TimingRecord,
+}
+
+/// Who sent it, by address.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ClientRecord {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// The TCP peer's.
+    pub peer: IpAddr,
+    /// How `ip` is known.
+    pub via: Via,
+    /// AS number, if the table has the address.
+    pub asn: Option<u32>,
+    /// Its name in the table.
+    pub as_name: Option<String>,
+    /// Whether a list says that the system rents out machines.
+    pub hosting: bool,
+}
+
+/// Who it says it is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct IdentityRecord {
+    /// The class of client that tier or route expects.
+    pub class: ClientClass,
+    /// Public id of its API key.
+    pub key: Option<String>,
+    /// Keyed hash of its API key.
+    pub key_id: Option<String>,
+    /// The key's tier.
+    pub tier: Option<String>,
+}
+
+/// What it asked and what it got.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct HttpRecord {
+    /// `HTTP/1.1`, `HTTP/2.0`.
+    pub version: String,
+    /// Method.
+    pub method: String,
+    /// Canonical authority.
+    pub host: String,
+    /// Decoded, dot-normalised path.
+    pub path: String,
+    /// Query as sent, secrets redacted.
+    pub query: String,
+    /// Template of the route that decided.
+    pub route: String,
+    /// Status sent.
+    pub status: u16,
+    /// Bytes of the request body.
+    pub bytes_in: u64,
+    /// Bytes of the response body.
+    pub bytes_out: u64,
+    /// Headers in wire order, secrets redacted.
+    pub headers: Vec<[String; 2]>,
+    /// Whose side broke the response off before its end: `client` or `upstream`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub broken_off: Option<String>,
+}
+
+/// What the engine was given beyond that.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FactsRecord {
+    /// Keyed hash of what the client looks like, hexadecimal.
+    pub fingerprint: String,
+    /// What lists and earlier bans said of the address.
+    pub standing: StandingRecord,
+    /// Which table named the AS.
+    pub asn_table: Option<String>,
+    /// Which list says hosting.
+    pub hosting_list: Option<String>,
+    /// Who produced the response.
+    pub answered_by: AnsweredBy,
+}
+
+/// What lists and earlier bans said of an address.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StandingRecord {
+    /// Nothing.
+    Unlisted,
+    /// On the operator's allow list.
+    Allowed,
+    /// Covered by this live block.
+    Blocked(String),
+}
+
+/// One contribution to the score.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct SignalRecord {
+    /// Stable name.
+    pub id: String,
+    /// The group it counts in.
+    pub group: Group,
+    /// Weight at full confidence.
+    pub weight: Points,
+    /// From 0 to 1.
+    pub confidence: Points,
+    /// The measured value, in the signal's own unit.
+    pub value: f64,
+    /// What was seen.
+    pub evidence: String,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DecisionRecord {
+    /// What happened.
+    pub action: Action,
+    /// What would have happened if the mode were enforce.
+    pub would: Action,
+    /// Effective mode.
+    pub mode: Mode,
+    /// Template of the route.
+    pub route: String,
+    /// The threshold that was reached.
+    pub threshold: Option<Points>,
+    /// All thresholds of the route, for `explain`.
+    pub thresholds: BothThresholds,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// A ban that this request earned.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct EnforcementRecord {
+    /// Whom.
+    pub target: String,
+    /// For how long, in seconds.
+    pub ttl_s: u64,
+    /// The rule's origin.
+    pub rule: String,
+    /// Whether it was on disk when this was written; never yet, the store commits within 100 ms.
+    pub durable: bool,
+}
+
+/// How long it took, in microseconds.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct TimingRecord {
+    /// The engine.
+    pub score_us: f64,
+    /// To the head of the upstream's response, if it was asked.
+    pub upstream_us: Option<f64>,
+    /// From the request's head to the end of the response.
+    pub total_us: f64,
+}
+
+impl ClientRecord {
+    /// Of these facts.
+    #[must_use]
+    pub fn of(facts: &RequestFacts) -> Self {
+        Self::at(facts.client, &facts.network)
+    }
+
+    /// Of this address, of which the tables say this.
+    #[must_use]
+    pub fn at(client: ClientAddress, network: &NetworkFacts) -> Self {
+        let asn = network.asn.as_ref();
+        Self {
+            ip: client.ip(),
+            peer: client.peer(),
+            via: client.via(),
+            asn: asn.map(|asn| asn.number),
+            as_name: asn.map(|asn| asn.name.to_string()),
+            hosting: matches!(network.hosting, Hosting::Verified { .. }),
+        }
+    }
+}
+
+impl IdentityRecord {
+    /// Of these facts.
+    #[must_use]
+    pub fn of(key: Option<&KeyIdentity>, class: ClientClass) -> Self {
+        Self {
+            class,
+            key: key.map(|key| key.public_id.to_string()),
+            key_id: key.map(|key| key.hash.to_string()),
+            tier: key.and_then(|key| key.tier.as_ref().map(ToString::to_string)),
+        }
+    }
+}
+
+impl FactsRecord {
+    /// Of these facts.
+    #[must_use]
+    pub fn of(facts: &RequestFacts, response: &ResponseFacts) -> Self {
+        Self {
+            fingerprint: format!("{:016x}", facts.fingerprint),
+            standing: match &facts.standing {
+                Standing::Unlisted => StandingRecord::Unlisted,
+                Standing::Allowed => StandingRecord::Allowed,
+                Standing::Blocked { rule } => StandingRecord::Blocked(rule.to_string()),
+            },
+            asn_table: (facts.network.asn.as_ref()).map(|asn| asn.table.to_string()),
+            hosting_list: match &facts.network.hosting {
+                Hosting::Unlisted => None,
+                Hosting::Verified { list } => Some(list.to_string()),
+            },
+            answered_by: response.answered_by,
+        }
+    }
+}
+
+impl DecisionRecord {
+    /// Of this decision.
+    #[must_use]
+    pub fn of(decision: &Decision) -> Self {
+        Self {
+            action: decision.action,
+            would: decision.would,
+            mode: decision.mode,
+            route: decision.route.to_string(),
+            threshold: decision.threshold,
+            thresholds: decision.thresholds,
+            reason: sentence(&decision.reason),
+        }
+    }
+}
+
+impl TimingRecord {
+    /// Of these durations.
+    #[must_use]
+    pub fn of(score: Duration, response: &ResponseFacts) -> Self {
+        Self {
+            score_us: microseconds(score),
+            upstream_us: response.upstream.map(microseconds),
+            total_us: microseconds(response.total),
+        }
+    }
+}
+
+impl From<&SignalReading> for SignalRecord {
+    fn from(reading: &SignalReading) -> Self {
+        Self {
+            id: reading.id.to_owned(),
+            group: reading.group,
+            weight: reading.weight,
+            confidence: reading.confidence,
+            value: reading.value,
+            evidence: reading.evidence.clone(),
+        }
+    }
+}
+
+/// The capped groups of a score.
+#[must_use]
+pub fn groups(score: &Breakdown) -> BTreeMap<Group, Points> {
+    (score.groups.iter())
+        .map(|group| (group.group, group.total))
+        .collect()
+}
+
+fn sentence(reason: &Reason) -> String {
+    match reason {
+        Reason::BelowThresholds => "below every threshold".to_owned(),
+        Reason::ScoreReached(Threshold::Throttle) => {
+            "score reached the throttle threshold and the rate is used up".to_owned()
+        }
+        Reason::ScoreReached(Threshold::Block) => "score reached the block threshold".to_owned(),
+        Reason::WithinThrottleRate => {
+            "score reached the throttle threshold, within the allowed rate".to_owned()
+        }
+        Reason::OperatorAllow => "on the operator's allow list".to_owned(),
+        Reason::Banned { rule } => format!("blocked by {rule}"),
+        Reason::Off => "mode is off".to_owned(),
+    }
+}
+
+/// Whole nanoseconds in microseconds: `1.734`.
+#[must_use]
+pub fn microseconds(duration: Duration) -> f64 {
+    // A double holds 104 days of nanoseconds exactly.
+    duration.as_nanos() as f64 / 1_000.0
+}

@@ -1,0 +1,153 @@
+use super::*;
+use crate::engine::decision::{Action, BothThresholds, Group};
+use crate::engine::facts::AnsweredBy;
+use crate::words::address::Via;
+use crate::words::identity::ClientClass;
+use crate::words::mode::Mode;
+use crate::words::points::Points;
+
+/// The worked example of DESIGN section 1 as a record.
+pub(crate) fn request(request_id: &str) -> RequestRecord {
+    let points = |basis| Points::from_basis(basis);
+    let signal = |id: &str, group, weight, evidence: &str| SignalRecord {
+        id: id.to_owned(),
+        group,
+        weight: points(weight),
+        confidence: Points::ONE,
+        value: 1.0,
+        evidence: evidence.to_owned(),
+    };
+    let signals = vec![
+        signal("tier", Group::Key, 1_000, "sk_pub_xyz123…, tier free"),
+        signal(
+            "paging",
+            Group::Pattern,
+            4_000,
+            "GET /users?cursor=… × 4,200 in 60 s",
+        ),
+        signal(
+            "no_interaction",
+            Group::Behaviour,
+            2_500,
+            "no UI interaction",
+        ),
+        signal("hosting_asn", Group::Network, 3_000, "AS16509: hosting"),
+    ];
+    RequestRecord {
+        request_id: request_id.to_owned(),
+        policy: "0123456789abcdef".to_owned(),
+        client: ClientRecord {
+            ip: "192.0.2.1".parse().unwrap(),
+            peer: "192.0.2.1".parse().unwrap(),
+            via: Via::Peer,
+            asn: Some(16_509),
+            as_name: Some("Amazon.com, Inc.".to_owned()),
+            hosting: true,
+        },
+        identity: IdentityRecord {
+            class: ClientClass::Browser,
+            key: Some("xyz1".to_owned()),
+            key_id: Some("00112233445566778899aabbccddeeff".to_owned()),
+            tier: Some("free".to_owned()),
+        },
+        http: HttpRecord {
+            version: "HTTP/2.0".to_owned(),
+            method: "GET".to_owned(),
+            host: "api.example.com".to_owned(),
+            path: "/users".to_owned(),
+            query: "cursor=abc".to_owned(),
+            route: "/users".to_owned(),
+            status: 403,
+            bytes_in: 0,
+            bytes_out: 123,
+            headers: vec![["user-agent".to_owned(), "curl/8".to_owned()]],
+            broken_off: None,
+        },
+        facts: FactsRecord {
+            fingerprint: "0000000000000001".to_owned(),
+            standing: StandingRecord::Unlisted,
+            asn_table: Some("asn.csv".to_owned()),
+            hosting_list: Some("built-in".to_owned()),
+            answered_by: AnsweredBy::Botguard,
+        },
+        raw: points(10_500),
+        score: Points::ONE,
+        caps: [
+            (Group::Key, points(4_000)),
+            (Group::Pattern, points(4_000)),
+            (Group::Behaviour, points(2_500)),
+            (Group::Network, points(3_000)),
+        ]
+        .into(),
+        groups: signals
+            .iter()
+            .map(|signal| (signal.group, signal.weight))
+            .collect(),
+        signals,
+        decision: DecisionRecord {
+            action: Action::Block,
+            would: Action::Block,
+            mode: Mode::Enforce,
+            route: "/users".to_owned(),
+            threshold: Some(points(9_000)),
+            thresholds: BothThresholds {
+                throttle: points(5_000),
+                block: points(9_000),
+            },
+            reason: "score reached the block threshold".to_owned(),
+        },
+        enforcement: None,
+        timing: TimingRecord {
+            score_us: 1.734,
+            upstream_us: None,
+            total_us: 250.0,
+        },
+    }
+}
+
+#[test]
+fn the_worked_example_is_written_to_the_digit() {
+    let record = Record {
+        v: VERSION,
+        seq: 0,
+        ts: Timestamp(Wall::from_unix_ms(0)),
+        event: Event::Request(Box::new(request("r1"))),
+    };
+    let line = String::from_utf8(record.to_line().unwrap()).unwrap();
+    for part in [
+        r#""kind":"request""#,
+        r#""raw":1.05,"score":1.0,"#,
+        r#""groups":{"key":0.1,"pattern":0.4,"behaviour":0.25,"network":0.3}"#,
+        r#""headers":[["user-agent","curl/8"]]"#,
+        r#""timing":{"score_us":1.734,"upstream_us":null,"total_us":250.0}"#,
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+}
+
+#[test]
+fn operator_records_have_the_promised_form() {
+    let record = Record {
+        v: VERSION,
+        seq: 7,
+        ts: Timestamp(Wall::from_unix_ms(1_795_435_200_123)),
+        event: Event::Operator(OperatorRecord {
+            actor: "uid 0".to_owned(),
+            operation: "block add".to_owned(),
+            target: "192.0.2.0/24".to_owned(),
+            result: "done".to_owned(),
+        }),
+    };
+    let line = String::from_utf8(record.to_line().unwrap()).unwrap();
+    assert_eq!(
+        line,
+        concat!(
+            r#"{"v":1,"seq":7,"ts":"2026-11-23T12:00:00.123Z","kind":"operator","#,
+            r#""actor":"uid 0","operation":"block add","target":"192.0.2.0/24","#,
+            r#""result":"done"}"#,
+            "\n"
+        )
+    );
+    assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+}

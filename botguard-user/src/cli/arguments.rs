@@ -1,0 +1,268 @@
+//! The command line as typed. Nothing is opened here; the doc comments are the help texts.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+use crate::enforcement::block::Scope;
+use crate::words::address::host_network;
+use crate::words::mode::Mode;
+use crate::words::units::Span;
+
+/// Edge filter against bots: scores every request, blocks in the kernel what it is sure of.
+#[derive(Debug, Parser)]
+#[command(
+    name = "botguard",
+    version,
+    after_help = "Exit status: 0 done, or the answer is yes; 1 failed; 2 the answer is no \
+                  (would-block: it would pass; status: something is degraded); 64 bad usage or \
+                  configuration."
+)]
+pub struct Arguments {
+    /// Configuration; socket, store and pins are found through it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/botguard/botguard.toml"
+    )]
+    pub config: PathBuf,
+    /// Machine-readable output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Run {
+        /// Validate the configuration strictly and exit, without binding anything
+        #[arg(long)]
+        check: bool,
+    },
+    /// Take up the configuration anew, all or nothing, keeping connections and state
+    Reload,
+    /// Bound the mode of edge and kernel at once, with or without the daemon
+    Mode {
+        /// log: deny and drop nothing; enforce: act on decisions
+        mode: ModeArgument,
+        /// Go back by itself after this time, as in 1h
+        #[arg(long = "for", value_name = "TIME")]
+        duration: Option<Span>,
+    },
+    /// Show listeners, modes, kernel filter and what is degraded
+    Status,
+    /// The block list
+    #[command(subcommand)]
+    Block(Block),
+    /// The allow list, which beats every block
+    #[command(subcommand)]
+    Allow(Allow),
+    /// Show what the kernel would do with an address, and why
+    WouldBlock {
+        /// Source address of the packet
+        address: IpAddr,
+        /// Destination port of the packet; without it that of a listener
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// The pinned program and maps
+    #[command(subcommand)]
+    Kernel(Kernel),
+    /// Show a decision with every signal, the sum, caps, thresholds and what would have changed it
+    Explain {
+        /// Botguard-Request-Id of the request
+        request_id: String,
+    },
+}
+
+/// `botguard block`
+#[derive(Debug, Subcommand)]
+pub enum Block {
+    /// Block addresses or networks
+    Add {
+        /// Addresses or CIDR networks
+        #[command(flatten)]
+        targets: Targets,
+        /// End by itself after this time, as in 1h; without it never
+        #[arg(long, value_name = "TIME")]
+        ttl: Option<Span>,
+        /// Why, for the list and the audit log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+        /// listeners: packets to the listeners; host: everything. Default: [kernel] scope
+        #[arg(long)]
+        scope: Option<ScopeArgument>,
+        /// Count what would be dropped, drop nothing
+        #[arg(long)]
+        count_only: bool,
+    },
+    /// Remove the blocks of these networks, whoever made them
+    Del {
+        /// Addresses or CIDR networks
+        #[command(flatten)]
+        targets: Targets,
+    },
+    /// List the blocks in force
+    List,
+    /// Remove every block
+    Flush,
+}
+
+/// `botguard allow`
+#[derive(Debug, Subcommand)]
+pub enum Allow {
+    /// Let addresses or networks pass, whatever blocks them
+    Add {
+        /// Addresses or CIDR networks
+        #[command(flatten)]
+        targets: Targets,
+        /// Why, for the list and the audit log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Remove networks from the allow list
+    Del {
+        /// Addresses or CIDR networks
+        #[command(flatten)]
+        targets: Targets,
+    },
+    /// List the allow list
+    List,
+}
+
+/// `botguard kernel`
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Kernel {
+    /// Attach the filter and fill it from the store
+    Attach,
+    /// Remove the filter, its maps and pins
+    Detach,
+    /// Show its counters
+    Stats,
+}
+
+/// One or more networks.
+#[derive(Args, Debug)]
+pub struct Targets {
+    /// Addresses or CIDR networks, as in 192.0.2.7 or 2001:db8::/32
+    #[arg(value_name = "TARGET", required = true, value_parser = network)]
+    pub networks: Vec<IpNet>,
+}
+
+/// Modes that the kill switch knows.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ModeArgument {
+    /// Deny and drop nothing.
+    Log,
+    /// Act on decisions.
+    Enforce,
+}
+
+impl From<ModeArgument> for Mode {
+    fn from(argument: ModeArgument) -> Self {
+        match argument {
+            ModeArgument::Log => Self::Log,
+            ModeArgument::Enforce => Self::Enforce,
+        }
+    }
+}
+
+/// Scopes of a block.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ScopeArgument {
+    /// Packets to the listeners.
+    Listeners,
+    /// Everything.
+    Host,
+}
+
+impl From<ScopeArgument> for Scope {
+    fn from(argument: ScopeArgument) -> Self {
+        match argument {
+            ScopeArgument::Listeners => Self::Listeners,
+            ScopeArgument::Host => Self::Host,
+        }
+    }
+}
+
+/// An address or network, made canonical.
+fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(host_network(ip));
+    }
+    let is_as_number = text
+        .get(..2)
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("as"))
+        && text[2..].bytes().all(|byte| byte.is_ascii_digit())
+        && text.len() > 2;
+    if is_as_number {
+        return Err(
+            "AS numbers are not supported by this version; give the networks it announces"
+                .to_owned(),
+        );
+    }
+    let network = text.parse::<IpNet>().map_err(|_cause| {
+        "not an address or network; write 192.0.2.7 or 192.0.2.0/24".to_owned()
+    })?;
+    if network.trunc() == network {
+        Ok(canonical_network(network))
+    } else {
+        Err(format!(
+            "has bits set beyond its prefix; write {} or {}",
+            network.trunc(),
+            network.addr()
+        ))
+    }
+}
+
+/// A network inside ::ffff:0:0/96 is IPv4's (RFC 4291 section 2.5.5.2).
+fn canonical_network(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else {
+        return network;
+    };
+    let prefix = v6.prefix_len().checked_sub(96);
+    match (v6.addr().to_ipv4_mapped(), prefix) {
+        (Some(v4), Some(prefix)) => IpNet::new(v4.into(), prefix).unwrap_or(network),
+        _ => network,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn targets() {
+        let check = |text: &str, expected: Result<&str, &str>| {
+            let parsed = network(text).map(|network| network.to_string());
+            match (parsed, expected) {
+                (Ok(parsed), Ok(expected)) => assert_eq!(parsed, expected),
+                (Err(message), Err(expected)) => assert!(message.contains(expected), "{message}"),
+                (parsed, _) => panic!("{text}: {parsed:?}"),
+            }
+        };
+        check("192.0.2.7", Ok("192.0.2.7/32"));
+        check("::ffff:192.0.2.7", Ok("192.0.2.7/32"));
+        check("192.0.2.0/24", Ok("192.0.2.0/24"));
+        check("2001:db8::/32", Ok("2001:db8::/32"));
+        check("::ffff:192.0.2.0/120", Ok("192.0.2.0/24"));
+        check("192.0.2.7/24", Err("192.0.2.0/24 or 192.0.2.7"));
+        check("AS16509", Err("not supported by this version"));
+        check("as1", Err("not supported by this version"));
+        check("as", Err("not an address"));
+        check("example.com", Err("not an address"));
+        check("é", Err("not an address"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Responses as text for people. `--json` bypasses all of it.
+
+mod status;
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use crate::admin::protocol::{
+    AllowEntry, Allows, BlockEntry, Blocks, Done, Interface, Kernel, Response, Verdict,
+};
+use crate::enforcement::block::{Effect, Scope};
+use crate::words::units::Span;
+
+/// A response as text, but for [`Response::Failed`], which is an error's.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a>(pub &'a Response);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Response::Done(done) => render_done(f, done),
+            Response::Blocks(Blocks { blocks }) if blocks.is_empty() => writeln!(f, "no blocks"),
+            Response::Blocks(Blocks { blocks }) => lines(f, blocks, block),
+            Response::Allows(Allows { allows }) if allows.is_empty() => writeln!(f, "no allows"),
+            Response::Allows(Allows { allows }) => lines(f, allows, allow),
+            Response::Verdict(verdict) => render_verdict(f, verdict),
+            Response::Kernel(kernel) => render_kernel(f, kernel),
+            Response::Status(status) => status::render(f, status),
+            Response::Failed(failed) => writeln!(f, "{}", failed.message),
+        }
+    }
+}
+
+fn lines<T>(
+    f: &mut fmt::Formatter<'_>,
+    items: &[T],
+    render: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    items.iter().try_for_each(|item| render(f, item))
+}
+
+fn render_done(f: &mut fmt::Formatter<'_>, done: &Done) -> fmt::Result {
+    for line in &done.did {
+        writeln!(f, "{line}")?;
+    }
+    for line in &done.warnings {
+        writeln!(f, "warning: {line}")?;
+    }
+    Ok(())
+}
+
+fn block(f: &mut fmt::Formatter<'_>, block: &BlockEntry) -> fmt::Result {
+    let left = block.left_s.map_or_else(
+        || "for good".to_owned(),
+        |seconds| format!("for {}", Span(Duration::from_secs(seconds))),
+    );
+    writeln!(
+        f,
+        "{:<24} {:<9} {:<5} {:<9} {left:<14} {}",
+        // ipnet's Display does not pad.
+        block.network.to_string(),
+        block.origin.name(),
+        match block.effect {
+            Effect::Drop => "drop",
+            Effect::Count => "count",
+        },
+        match block.scope {
+            Scope::Listeners => "listeners",
+            Scope::Host => "host",
+        },
+        block.reason,
+    )
+}
+
+fn allow(f: &mut fmt::Formatter<'_>, allow: &AllowEntry) -> fmt::Result {
+    writeln!(
+        f,
+        "{:<24} allow     since {} {}",
+        allow.network.to_string(),
+        allow.created,
+        allow.reason
+    )
+}
+
+fn render_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
+    let answer = if verdict.dropped { "dropped" } else { "passes" };
+    writeln!(f, "{} {answer}: {}", verdict.address, verdict.because)?;
+    lines(f, &verdict.allows, allow)?;
+    lines(f, &verdict.blocks, block)
+}
+
+fn render_kernel(f: &mut fmt::Formatter<'_>, kernel: &Kernel) -> fmt::Result {
+    let mode = kernel
+        .mode
+        .map_or_else(String::new, |mode| format!(", mode {mode}"));
+    writeln!(f, "kernel      {}{mode}", kernel.state)?;
+    for Interface {
+        name,
+        mode,
+        program,
+    } in &kernel.interfaces
+    {
+        writeln!(f, "  {name:<16} {mode}, program id {program}")?;
+    }
+    writeln!(f, "entries     {}", kernel.n_entries)?;
+    for (title, counters) in [("packets", &kernel.exits), ("drops by", &kernel.drops)] {
+        for counter in counters {
+            writeln!(f, "{title:<11} {:<26} {}", counter.name, counter.packets)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! `botguard status`. What is wrong, or not enforced, stands first and in capitals: the page is
+//! read in a hurry.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::render_kernel;
+use crate::admin::protocol::{DaemonStatus, RouteStatus, Status};
+use crate::words::mode::Mode;
+use crate::words::units::Span;
+
+pub(super) fn render(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
+    for reason in &status.degraded {
+        writeln!(f, "DEGRADED    {reason}")?;
+    }
+    match &status.daemon {
+        Some(daemon) => render_daemon(f, daemon)?,
+        None => writeln!(f, "daemon      not running")?,
+    }
+    render_mode(f, status)?;
+    for route in &status.routes {
+        render_route(f, route)?;
+    }
+    render_kernel(f, &status.kernel)?;
+    writeln!(f, "blocks      {}", status.n_blocks)?;
+    writeln!(f, "allows      {}", status.n_allows)?;
+    for warning in &status.warnings {
+        writeln!(f, "warning     {warning}")?;
+    }
+    Ok(())
+}
+
+fn render_daemon(f: &mut fmt::Formatter<'_>, daemon: &DaemonStatus) -> fmt::Result {
+    let up = Span(Duration::from_secs(daemon.up_s));
+    writeln!(
+        f,
+        "daemon      pid {}, version {}, up {up}, policy {}",
+        daemon.pid, daemon.version, daemon.policy
+    )?;
+    for listener in &daemon.listeners {
+        writeln!(f, "listener    {} → {}", listener.bind, listener.upstream)?;
+    }
+    writeln!(f, "metrics     http://{}/metrics", daemon.http)?;
+    writeln!(f, "principals  {}", daemon.n_principals)?;
+    if daemon.n_audit_lost > 0 {
+        writeln!(f, "AUDIT LOST  {} records", daemon.n_audit_lost)?;
+    }
+    Ok(())
+}
+
+fn render_mode(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
+    let mode = loud(status.mode);
+    match &status.mode_override {
+        Some(set) => {
+            let until = set.until.as_deref().unwrap_or("it is set again");
+            writeln!(
+                f,
+                "mode        {mode} BY COMMAND until {until}; configured: {}",
+                status.configured_mode
+            )
+        }
+        None => writeln!(f, "mode        {mode}"),
+    }
+}
+
+fn render_route(f: &mut fmt::Formatter<'_>, route: &RouteStatus) -> fmt::Result {
+    let methods = if route.methods.is_empty() {
+        "any".to_owned()
+    } else {
+        route.methods.join(",")
+    };
+    let mode = loud(route.effective);
+    write!(f, "route       {:<24} {methods:<10} {mode}", route.route)?;
+    if route.configured != route.effective {
+        write!(f, " (configured: {})", route.configured)?;
+    }
+    writeln!(f)
+}
+
+const fn loud(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Off => "OFF (NOTHING IS SCORED)",
+        Mode::Log => "LOG (NOTHING IS DENIED)",
+        Mode::Enforce => "enforce",
+    }
+}

@@ -1,0 +1,51 @@
+//! `run --check`: everything that can be said of a configuration without binding or attaching.
+//! Stricter than the start: what the daemon would live with, degraded, is an error here.
+
+use std::fmt;
+
+use nix::net::if_::if_nametoindex;
+use serde::Serialize;
+
+use super::StartError;
+use crate::enforcement::settings::Backend;
+use crate::intel::Intel;
+use crate::settings::Loaded;
+
+/// A configuration that can be run.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct CheckReport {
+    /// The file.
+    pub config: String,
+    /// What of it this version does not act on.
+    pub warnings: Vec<String>,
+}
+
+/// Checks policy, listeners, certificates, data files and interfaces.
+pub fn check(loaded: &Loaded) -> Result<CheckReport, StartError> {
+    loaded.policy()?;
+    loaded.listeners()?;
+    Intel::load(&loaded.settings.intel)?;
+    let kernel = &loaded.settings.kernel;
+    if kernel.backend == Backend::Xdp {
+        for (index, interface) in kernel.interfaces.iter().enumerate() {
+            if if_nametoindex(interface.as_str()).is_err() {
+                let key = format!("kernel.interfaces[{index}]");
+                let message = format!("there is no interface `{interface}` on this host");
+                return Err(loaded.document.error(&key, &message).into());
+            }
+        }
+    }
+    Ok(CheckReport {
+        config: loaded.document.path().display().to_string(),
+        warnings: loaded.warnings(),
+    })
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        writeln!(f, "{} is good", self.config)
+    }
+}

@@ -1,0 +1,218 @@
+//! The kernel's copy of the lists, if there is one: attached, given up, or never wanted. Failures
+//! end here; they are logged, kept as the reason why the state is degraded, and never stop traffic.
+
+use ipnet::IpNet;
+
+use crate::admin::protocol::{self, Counter, Interface};
+use crate::enforcement::kernel::{KernelError, KernelFilter, KernelStats, LocalListener};
+use crate::enforcement::list::BlockList;
+use crate::enforcement::plan;
+use crate::enforcement::settings::{Backend, KernelSettings};
+use crate::words::clock::Wall;
+use crate::words::mode::Mode;
+
+/// The kernel filter as this process sees it.
+#[derive(Debug)]
+pub struct KernelSide {
+    filter: Filter,
+    /// Whether the program runs on any interface; without one, entries drop nothing.
+    is_on_path: bool,
+    /// The last thing that failed and was not mended since.
+    problem: Option<String>,
+}
+
+#[derive(Debug)]
+enum Filter {
+    /// `backend = "none"`.
+    Off,
+    /// There is none: it was detached, or could not be attached.
+    Absent,
+    Present(Box<KernelFilter>),
+}
+
+impl KernelSide {
+    /// Attaches the filter, or adopts a pinned one.
+    ///
+    /// Errors: only where the configuration says `required`; else the failure is the side's
+    /// [`Self::problem`].
+    pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
+        if settings.backend == Backend::None {
+            return Ok(Self::off());
+        }
+        match KernelFilter::attach(settings) {
+            Ok(filter) => Ok(Self::present(filter)),
+            Err(error) if settings.required => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "KERNEL FILTER NOT ATTACHED, only the edge enforces");
+                Ok(Self::absent(format!(
+                    "kernel filter is not attached: {error}"
+                )))
+            }
+        }
+    }
+
+    /// Reaches a pinned filter without attaching anything.
+    #[must_use]
+    pub fn open(settings: &KernelSettings) -> Self {
+        if settings.backend == Backend::None {
+            return Self::off();
+        }
+        match KernelFilter::open(&settings.pin_dir) {
+            Ok(filter) => Self::present(filter),
+            Err(error) => Self::absent(error.to_string()),
+        }
+    }
+
+    const fn off() -> Self {
+        Self {
+            filter: Filter::Off,
+            is_on_path: false,
+            problem: None,
+        }
+    }
+
+    const fn absent(problem: String) -> Self {
+        Self {
+            filter: Filter::Absent,
+            is_on_path: false,
+            problem: Some(problem),
+        }
+    }
+
+    fn present(filter: KernelFilter) -> Self {
+        let is_on_path = filter
+            .attachments()
+            .is_ok_and(|all| all.iter().any(|attachment| attachment.mode.is_some()));
+        Self {
+            filter: Filter::Present(Box::new(filter)),
+            is_on_path,
+            problem: None,
+        }
+    }
+
+    /// Why the kernel does not do what it should.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Follows changes of these networks. Returns whether the kernel has them now and sees packets.
+    pub(super) fn refresh(&mut self, lists: &BlockList, networks: &[IpNet], now: Wall) -> bool {
+        let is_on_path = self.is_on_path;
+        self.change("follow the lists", |filter| {
+            let clock = filter.clock(now)?;
+            for network in networks {
+                filter.apply(&plan::refresh(lists, network, &clock))?;
+            }
+            Ok(())
+        }) && is_on_path
+    }
+
+    /// Brings the kernel to the lists, whatever it holds.
+    pub(super) fn fill(&mut self, lists: &BlockList, now: Wall) -> bool {
+        self.change("take up the lists", |filter| {
+            let desired = plan::compile(lists, &filter.clock(now)?);
+            filter.apply(&plan::diff(&desired, &filter.entries()?))
+        })
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.change("set its mode", |filter| filter.set_mode(mode));
+    }
+
+    pub(super) fn set_listeners(&mut self, listeners: &[LocalListener]) {
+        self.change("set its listeners", |filter| {
+            filter.set_listeners(listeners)
+        });
+    }
+
+    /// Removes the filter and its pins. Returns whether there was one.
+    pub(super) fn detach(&mut self) -> Result<bool, KernelError> {
+        match std::mem::replace(&mut self.filter, Filter::Absent) {
+            Filter::Off => {
+                self.filter = Filter::Off;
+                Ok(false)
+            }
+            Filter::Absent => Ok(false),
+            Filter::Present(filter) => {
+                self.is_on_path = false;
+                self.problem = Some("kernel filter was detached by command".to_owned());
+                filter.detach().map(|()| true)
+            }
+        }
+    }
+
+    /// Its counters, where it can be asked.
+    #[must_use]
+    pub fn stats(&self) -> Option<KernelStats> {
+        match &self.filter {
+            Filter::Present(filter) => filter.stats().ok(),
+            Filter::Off | Filter::Absent => None,
+        }
+    }
+
+    /// Everything that status shows of it.
+    #[must_use]
+    pub fn view(&self) -> protocol::Kernel {
+        let filter = match &self.filter {
+            Filter::Off => return named("off: backend is none"),
+            Filter::Absent => return named("not attached"),
+            Filter::Present(filter) => filter,
+        };
+        let interfaces: Vec<_> = (filter.attachments().unwrap_or_default().into_iter())
+            .map(|attachment| Interface {
+                name: attachment.interface,
+                mode: (attachment.mode).map_or_else(|| "gone".to_owned(), |mode| mode.to_string()),
+                program: attachment.program_id,
+            })
+            .collect();
+        let entries = filter.entries().unwrap_or_default();
+        let stats = filter.stats().ok();
+        let counter = |name: &str, packets| Counter {
+            name: name.to_owned(),
+            packets,
+        };
+        protocol::Kernel {
+            state: match interfaces.len() {
+                0 => "loaded, on no interface".to_owned(),
+                _ => "attached".to_owned(),
+            },
+            interfaces,
+            mode: filter.mode().ok(),
+            n_entries: (entries.blocks.len() + entries.allows.len()) as u64,
+            exits: (stats.iter().flat_map(|stats| &stats.exits))
+                .map(|(exit, packets)| counter(exit.name(), *packets))
+                .collect(),
+            drops: (stats.iter().flat_map(|stats| &stats.origins))
+                .map(|(origin, counters)| counter(origin.name(), counters.dropped))
+                .collect(),
+        }
+    }
+
+    /// Changes the filter, if there is one. A success mends what failed before only where it has
+    /// brought everything over, which [`Self::fill`] does.
+    fn change(
+        &mut self,
+        what: &'static str,
+        change: impl FnOnce(&mut KernelFilter) -> Result<(), KernelError>,
+    ) -> bool {
+        let Filter::Present(filter) = &mut self.filter else {
+            return false;
+        };
+        match change(filter) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "kernel filter cannot {what}");
+                self.problem = Some(format!("kernel filter cannot {what}: {error}"));
+                false
+            }
+        }
+    }
+}
+
+fn named(state: &str) -> protocol::Kernel {
+    protocol::Kernel {
+        state: state.to_owned(),
+        ..protocol::Kernel::default()
+    }
+}

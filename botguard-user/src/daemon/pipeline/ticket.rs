@@ -1,0 +1,233 @@
+//! What is kept of a request between its head and the end of its response, and the audit record
+//! that becomes of it. Secrets are redacted at the head already; none is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Method, Version};
+
+use super::{Settling, View};
+use crate::audit::record::{
+    ClientRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord, IdentityRecord,
+    RequestRecord, StandingRecord, TimingRecord, groups,
+};
+use crate::edge::gate::{BrokenBy, RefusedRequest, RequestHead};
+use crate::edge::identity::KeyHasher;
+use crate::edge::redact::Redactor;
+use crate::enforcement::block::Origin;
+use crate::engine::decision::{Action, BanProposal, Decision};
+use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
+use crate::engine::{Pending, weights};
+use crate::words::address::host_network;
+use crate::words::clock::Monotonic;
+use crate::words::identity::ClientClass;
+use crate::words::points::Points;
+
+/// A request that was decided and has not ended.
+pub(super) struct InFlight {
+    pub(super) facts: RequestFacts,
+    pub(super) decision: Decision,
+    pub(super) pending: Pending,
+    pub(super) broken_off: Option<BrokenBy>,
+    request_id: Arc<str>,
+    policy_hash: Arc<str>,
+    decided: Monotonic,
+    elapsed: Duration,
+    redacted: Redacted,
+}
+
+/// What the engine made of a request, and when.
+pub(super) struct Decided {
+    pub(super) request_id: Arc<str>,
+    pub(super) facts: RequestFacts,
+    pub(super) decision: Decision,
+    pub(super) pending: Pending,
+    pub(super) decided: Monotonic,
+    pub(super) elapsed: Duration,
+}
+
+impl InFlight {
+    pub(super) fn new(
+        head: &RequestHead<'_>,
+        view: &View,
+        hasher: &KeyHasher,
+        decided: Decided,
+    ) -> Self {
+        Self {
+            facts: decided.facts,
+            decision: decided.decision,
+            pending: decided.pending,
+            broken_off: None,
+            request_id: decided.request_id,
+            policy_hash: Arc::clone(&view.policy_hash),
+            decided: decided.decided,
+            elapsed: decided.elapsed,
+            redacted: Redacted::of(head.parts, head.authority, view, hasher),
+        }
+    }
+
+    pub(super) fn settling(&self) -> Settling {
+        Settling {
+            request_id: Arc::clone(&self.request_id),
+            decided: self.decided,
+        }
+    }
+
+    /// The request's one record.
+    pub(super) fn into_record(
+        self,
+        response: &ResponseFacts,
+        ban: Option<&BanProposal>,
+    ) -> RequestRecord {
+        let decision = &self.decision;
+        let score = &decision.score;
+        RequestRecord {
+            request_id: self.request_id.to_string(),
+            policy: self.policy_hash.to_string(),
+            client: ClientRecord::of(&self.facts),
+            identity: IdentityRecord::of(self.facts.key.as_ref(), decision.class),
+            facts: FactsRecord::of(&self.facts, response),
+            raw: score.raw,
+            score: score.score,
+            groups: groups(score),
+            caps: (score.groups.iter())
+                .map(|group| (group.group, weights::cap(group.group)))
+                .collect(),
+            signals: score.signals.iter().map(Into::into).collect(),
+            decision: DecisionRecord::of(decision),
+            enforcement: ban.map(|ban| EnforcementRecord {
+                target: host_network(ban.target.ip()).to_string(),
+                ttl_s: ban.ttl.as_secs(),
+                rule: Origin::Automatic.name().to_owned(),
+                durable: false,
+            }),
+            timing: TimingRecord::of(self.elapsed, response),
+            http: HttpRecord {
+                path: self.facts.path.to_string(),
+                route: decision.route.to_string(),
+                status: response.status,
+                bytes_in: response.bytes_in,
+                bytes_out: response.bytes_out,
+                broken_off: self.broken_off.map(side),
+                ..self.redacted.into_record()
+            },
+        }
+    }
+}
+
+/// The record of a request that has no single meaning: answered 400 without being judged.
+pub(super) fn refused_record(
+    request: &RefusedRequest<'_>,
+    view: &View,
+    hasher: &KeyHasher,
+    request_id: &str,
+    network: NetworkFacts,
+) -> RequestRecord {
+    let response = ResponseFacts {
+        answered_by: AnsweredBy::Botguard,
+        status: request.status,
+        bytes_in: 0,
+        bytes_out: 0,
+        upstream: None,
+        total: Duration::ZERO,
+    };
+    let authority = request.parts.uri.authority().map_or("", |it| it.as_str());
+    RequestRecord {
+        request_id: request_id.to_owned(),
+        policy: view.policy_hash.to_string(),
+        client: ClientRecord::at(request.client, &network),
+        identity: IdentityRecord::of(None, ClientClass::Any),
+        facts: FactsRecord {
+            fingerprint: format!("{:016x}", hasher.fingerprint(&request.parts.headers)),
+            standing: StandingRecord::Unlisted,
+            asn_table: None,
+            hosting_list: None,
+            answered_by: AnsweredBy::Botguard,
+        },
+        raw: Points::ZERO,
+        score: Points::ZERO,
+        groups: [].into(),
+        caps: [].into(),
+        signals: Vec::new(),
+        decision: DecisionRecord {
+            action: Action::Block,
+            would: Action::Block,
+            mode: view.policy.mode(),
+            route: "default".to_owned(),
+            threshold: None,
+            thresholds: view.policy.default_thresholds(),
+            reason: format!("refused in every mode: {}", request.reason),
+        },
+        enforcement: None,
+        timing: TimingRecord::of(Duration::ZERO, &response),
+        http: HttpRecord {
+            path: request.parts.uri.path().to_owned(),
+            route: "default".to_owned(),
+            status: request.status,
+            ..Redacted::of(request.parts, authority, view, hasher).into_record()
+        },
+    }
+}
+
+/// Methods as metric labels: a client may make up any number of others.
+pub(super) fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// A head without its secrets.
+struct Redacted {
+    version: Version,
+    method: Method,
+    host: String,
+    query: String,
+    headers: Vec<[String; 2]>,
+}
+
+impl Redacted {
+    fn of(parts: &Parts, authority: &str, view: &View, hasher: &KeyHasher) -> Self {
+        let redactor = Redactor::new(&view.identity, hasher);
+        let query = parts.uri.query().unwrap_or_default();
+        Self {
+            version: parts.version,
+            method: parts.method.clone(),
+            host: authority.to_owned(),
+            query: redactor.query(&parts.headers, query),
+            headers: redactor.headers(&parts.headers, query),
+        }
+    }
+
+    /// What is known at the head; the rest is filled in by the caller.
+    fn into_record(self) -> HttpRecord {
+        HttpRecord {
+            version: format!("{:?}", self.version),
+            method: self.method.to_string(),
+            host: self.host,
+            path: String::new(),
+            query: self.query,
+            route: String::new(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            headers: self.headers,
+            broken_off: None,
+        }
+    }
+}
+
+fn side(by: BrokenBy) -> String {
+    match by {
+        BrokenBy::Client => "client",
+        BrokenBy::Upstream => "upstream",
+    }
+    .to_owned()
+}

@@ -1,0 +1,187 @@
+//! Reload: the new configuration is parsed, checked and compiled as a whole before anything of it
+//! takes effect. Engine state, bans and connections stay.
+
+use std::sync::Arc;
+
+use super::pipeline::View;
+use super::running::Daemon;
+use super::surroundings::guard;
+use crate::admin::protocol::Done;
+use crate::engine::policy::Policy;
+use crate::intel::Intel;
+use crate::settings::{Loaded, Settings, policy_hash};
+use crate::words::clock::Wall;
+
+/// A configuration that can take effect.
+pub(super) struct Fresh {
+    loaded: Loaded,
+    policy: Policy,
+    intel: Arc<Intel>,
+    now: Wall,
+}
+
+/// Reads the file of `old` anew and everything it names.
+///
+/// Errors: the first mistake, with file and line.
+pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
+    let text = |error: &dyn std::error::Error| error.to_string();
+    let loaded = Loaded::read(old.document.path()).map_err(|error| text(&error))?;
+    let policy = loaded.policy().map_err(|error| text(&error))?;
+    // Only to refuse what would not start again; the bound listeners stay as they are.
+    loaded.listeners().map_err(|error| text(&error))?;
+    let intel = Intel::load(&loaded.settings.intel).map_err(|error| text(&error))?;
+    Ok(Fresh {
+        loaded,
+        policy,
+        intel: Arc::new(intel),
+        now,
+    })
+}
+
+impl Fresh {
+    /// What changes, and what of it needs a restart.
+    pub(super) fn report(&self, old: &Loaded) -> Done {
+        let differences = differences(&old.settings, &self.loaded.settings);
+        let names = |wanted: Takes| {
+            let chosen = differences.iter().filter(|(_, takes)| *takes == wanted);
+            chosen.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        };
+        let live = names(Takes::Effect);
+        let did = match live.as_str() {
+            "" => "nothing in the configuration changed; data files were read anew".to_owned(),
+            _ => format!("changed: {live}"),
+        };
+        let mut warnings = Vec::new();
+        let later = names(Takes::Restart);
+        if !later.is_empty() {
+            warnings.push(format!(
+                "changed, but in force only after a restart: {later}"
+            ));
+        }
+        let settings = &self.loaded.settings;
+        if (settings.listener.iter()).any(|listener| !listener.certificate.is_empty()) {
+            warnings.push("certificates are read at the start only".to_owned());
+        }
+        warnings.extend(self.loaded.warnings());
+        Done {
+            did: vec![did],
+            warnings,
+        }
+    }
+
+    /// Takes effect.
+    pub(super) fn swap(self, daemon: &Daemon) {
+        let settings = &self.loaded.settings;
+        daemon.enforcer.set_guard(guard(settings));
+        daemon.enforcer.set_configured_mode(settings.mode, self.now);
+        let mode = daemon.enforcer.bound().effective(self.now);
+        daemon.pipeline.replace(View {
+            policy: self.policy.with_mode(mode),
+            policy_hash: policy_hash(&self.loaded.document),
+            intel: self.intel,
+            identity: settings.identity.clone(),
+        });
+        if let Err(error) = daemon
+            .reserved
+            .replace(&daemon.loaded.load().settings, settings)
+        {
+            tracing::error!(%error, "[ui] stays as it was");
+        }
+        daemon.loaded.store(Arc::new(self.loaded));
+    }
+}
+
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Takes {
+    Effect,
+    Restart,
+}
+
+/// Sections that differ. Both sides are taken apart, so that a section added later is a compile
+/// error here.
+fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
+    let Settings {
+        state_dir,
+        mode,
+        admin,
+        listener,
+        upstream,
+        trust,
+        kernel,
+        enforcement,
+        intel,
+        identity,
+        ui,
+        tier,
+        default,
+        route,
+        audit,
+    } = new;
+    let all = [
+        ("state_dir", Takes::Restart, *state_dir != old.state_dir),
+        ("mode", Takes::Effect, *mode != old.mode),
+        ("[admin]", Takes::Restart, *admin != old.admin),
+        ("[[listener]]", Takes::Restart, *listener != old.listener),
+        ("[upstream]", Takes::Restart, *upstream != old.upstream),
+        (
+            "[trust] proxies",
+            Takes::Restart,
+            trust.proxies != old.trust.proxies,
+        ),
+        (
+            "[trust] never_block",
+            Takes::Effect,
+            trust.never_block != old.trust.never_block,
+        ),
+        ("[kernel]", Takes::Restart, *kernel != old.kernel),
+        (
+            "[enforcement]",
+            Takes::Effect,
+            *enforcement != old.enforcement,
+        ),
+        ("[intel]", Takes::Effect, *intel != old.intel),
+        ("[identity]", Takes::Effect, *identity != old.identity),
+        ("[ui]", Takes::Effect, *ui != old.ui),
+        ("[[tier]]", Takes::Effect, *tier != old.tier),
+        ("[default]", Takes::Effect, *default != old.default),
+        ("[[route]]", Takes::Effect, *route != old.route),
+        ("[audit]", Takes::Restart, *audit != old.audit),
+    ];
+    all.into_iter()
+        .filter(|(_, _, differs)| *differs)
+        .map(|(name, takes, _)| (name, takes))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings::document::Document;
+
+    fn settings(text: &str) -> Settings {
+        let document = Document::from_text(Path::new("b.toml"), text.to_owned());
+        Loaded::parse(document).unwrap().settings
+    }
+
+    #[test]
+    fn changes_are_named_with_when_they_take_effect() {
+        let check = |old: &str, new: &str, expected: &[(&'static str, Takes)]| {
+            assert_eq!(differences(&settings(old), &settings(new)), expected);
+        };
+        check("", "", &[]);
+        check("mode = \"log\"", "", &[("mode", Takes::Effect)]);
+        check(
+            "",
+            "[kernel]\nscope = \"host\"",
+            &[("[kernel]", Takes::Restart)],
+        );
+        check(
+            "",
+            "[trust]\nproxies = [\"192.0.2.1\"]\n[ui]\norigins = [\"https://a.example\"]",
+            &[("[trust] proxies", Takes::Restart), ("[ui]", Takes::Effect)],
+        );
+    }
+}

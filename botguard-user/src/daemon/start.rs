@@ -1,0 +1,125 @@
+//! The start, in its order.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, UnixListener};
+
+use super::StartError;
+use super::enforcer::{Enforcer, KernelSide, Start};
+use super::pipeline::{Pipeline, View};
+use super::reserved::Reserved;
+use super::running::Daemon;
+use super::surroundings::{guard, local_listeners};
+use crate::admin;
+use crate::audit::writer::AuditLog;
+use crate::edge::Edge;
+use crate::edge::connections::Connections;
+use crate::edge::identity::KeyHasher;
+use crate::edge::listener::Listeners;
+use crate::edge::trust::Trust;
+use crate::intel::Intel;
+use crate::settings::{Loaded, policy_hash};
+use crate::store::Store;
+use crate::store::journal::Journal;
+use crate::store::secrets::Secrets;
+use crate::telemetry::MetricsPage;
+use crate::words::clock::Now;
+
+/// Everything that serves, bound and not yet serving.
+pub(super) struct Started {
+    pub(super) daemon: Arc<Daemon>,
+    pub(super) edge: Edge,
+    pub(super) listeners: Listeners,
+    pub(super) socket: UnixListener,
+    pub(super) http: TcpListener,
+}
+
+pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
+    let now = Now::read();
+    let settings = &loaded.settings;
+    // What can be wrong with the configuration is found before anything is touched.
+    let policy = loaded.policy()?;
+    let prepared = loaded.listeners()?;
+    let metrics = MetricsPage::install()?;
+
+    let (store, contents) = Store::open(&settings.state_dir, now.wall)?;
+    let secrets = Secrets::load_or_create(&settings.state_dir)?;
+    for warning in loaded.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let audit = Arc::new(AuditLog::open(&settings.audit.path)?);
+    let intel = Arc::new(Intel::load(&settings.intel)?);
+
+    let kernel = KernelSide::attach(&settings.kernel)?;
+    let store_problem = store.moved_aside().map(|aside| {
+        format!(
+            "the store was corrupt and begun anew; the old one is {}",
+            aside.display()
+        )
+    });
+    let enforcer = Arc::new(Enforcer::new(
+        Start {
+            contents,
+            store_problem,
+            journal: Journal::start(Arc::new(store))?,
+            guard: guard(settings),
+            mode: settings.mode,
+            default_scope: settings.kernel.scope,
+        },
+        kernel,
+        now.wall,
+    ));
+    let binds: Vec<_> = settings
+        .listener
+        .iter()
+        .map(|listener| listener.bind)
+        .collect();
+    enforcer.set_listeners(&local_listeners(&binds));
+
+    let socket = admin::socket::bind(&settings.admin.socket)?;
+    let http = admin::http::bind(settings.admin.http).await?;
+    let listeners = Listeners::bind(prepared).await?;
+    // Now that a port 0 has a number.
+    let addresses = listeners.addresses();
+    enforcer.set_listeners(&local_listeners(&addresses));
+
+    let view = View {
+        policy: policy.with_mode(enforcer.bound().effective(now.wall)),
+        policy_hash: policy_hash(&loaded.document),
+        intel,
+        identity: settings.identity.clone(),
+    };
+    let pipeline = Arc::new(Pipeline::new(
+        view,
+        Arc::clone(&enforcer),
+        Arc::clone(&audit),
+        KeyHasher::new(&secrets.key_hash),
+        now.wall,
+    ));
+    let reserved = Arc::new(Reserved::new(Arc::clone(&pipeline), settings)?);
+    let edge = Edge {
+        gate: Arc::clone(&pipeline) as _,
+        reserved: Arc::clone(&reserved) as _,
+        trust: Arc::new(Trust::new(&settings.trust)),
+        connections: Arc::new(Connections::default()),
+    };
+    let daemon = Arc::new(Daemon {
+        enforcer,
+        pipeline,
+        reserved,
+        audit,
+        metrics,
+        addresses,
+        http: http.local_addr()?,
+        started: now.monotonic,
+        loaded: ArcSwap::from_pointee(loaded),
+    });
+    Ok(Started {
+        daemon,
+        edge,
+        listeners,
+        socket,
+        http,
+    })
+}

@@ -1,0 +1,78 @@
+//! What the host looks like from here: who must never be banned, and where the listeners are.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+
+use http::Uri;
+use ipnet::IpNet;
+
+use crate::enforcement::kernel::{LocalListener, Protocol, expand_wildcards};
+use crate::enforcement::never_block::{Guard, NeverBlock, own_addresses};
+use crate::settings::Settings;
+use crate::words::address::host_network;
+
+/// Everyone whom automatic bans spare. Looks names of upstreams up, so it may wait for a resolver.
+pub(super) fn guard(settings: &Settings) -> NeverBlock {
+    let mut guard = NeverBlock::of_host();
+    let endpoints = settings
+        .upstream
+        .values()
+        .flat_map(|upstream| &upstream.endpoints);
+    guard.guard(
+        Guard::Upstream,
+        endpoints.flat_map(|endpoint| upstream_networks(endpoint)),
+    );
+    guard.guard(Guard::Proxy, settings.trust.proxies.iter().copied());
+    guard.guard(Guard::Operator, settings.trust.never_block.iter().copied());
+    guard
+}
+
+/// The listeners as the kernel's table wants them: wildcards written out.
+#[must_use]
+pub fn local_listeners(binds: &[SocketAddr]) -> Vec<LocalListener> {
+    expand_wildcards(binds, Protocol::Tcp, &own_addresses())
+}
+
+/// Addresses of an endpoint; none where it has no name that can be looked up.
+fn upstream_networks(endpoint: &str) -> Vec<IpNet> {
+    let Some(authority) = endpoint
+        .parse::<Uri>()
+        .ok()
+        .and_then(|uri| uri.into_parts().authority)
+    else {
+        return Vec::new();
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return vec![host_network(ip)];
+    }
+    let port = authority.port_u16().unwrap_or(80);
+    let found = (host, port).to_socket_addrs();
+    found.map_or_else(
+        |error| {
+            tracing::warn!(%error, host, "upstream cannot be looked up, so it is not guarded");
+            Vec::new()
+        },
+        |addresses| {
+            addresses
+                .map(|address| host_network(address.ip()))
+                .collect()
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_guarded_by_their_addresses() {
+        let check = |endpoint: &str, expected: &[&str]| {
+            let networks = upstream_networks(endpoint);
+            let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
+            assert_eq!(networks, expected, "{endpoint}");
+        };
+        check("http://192.0.2.1:3000", &["192.0.2.1/32"]);
+        check("http://[2001:db8::1]:3000", &["2001:db8::1/128"]);
+        check("not an endpoint", &[]);
+    }
+}

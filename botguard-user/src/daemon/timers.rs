@@ -1,0 +1,156 @@
+//! What happens by the clock: ended blocks are collected, an ended mode override gives way, metrics
+//! of the kernel are read, its drops are recorded, and moved addresses are followed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::running::Daemon;
+use super::surroundings::{guard, local_listeners};
+use crate::admin::http::Pages as _;
+use crate::admin::operations::Running as _;
+use crate::audit::record::{DropsRecord, Event};
+use crate::enforcement::block::Origin;
+use crate::enforcement::kernel::KernelStats;
+use crate::enforcement::never_block::own_addresses;
+use crate::telemetry::metrics;
+use crate::words::clock::Wall;
+
+/// Runs until `shutdown`.
+pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
+    let every = |period| {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks
+    };
+    let mut second = every(Duration::from_secs(1));
+    let mut ten_seconds = every(Duration::from_secs(10));
+    let mut minute = every(Duration::from_secs(60));
+    let mut local = own_addresses();
+    let mut drops = Drops::default();
+    loop {
+        // All arms are cancellation-safe: a tick that is not seen here is seen next time.
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = second.tick() => each_second(&daemon),
+            _ = ten_seconds.tick() => {
+                daemon.metrics.upkeep();
+                follow_addresses(&daemon, &mut local);
+            }
+            _ = minute.tick() => drops.record(&daemon),
+        }
+    }
+    drops.record(&daemon);
+}
+
+fn each_second(daemon: &Daemon) {
+    let now = Wall::read();
+    let n_ended = daemon.enforcer.expire(now);
+    if n_ended > 0 {
+        tracing::debug!(n_ended, "blocks have ended");
+    }
+    if daemon.enforcer.end_override(now) {
+        tracing::info!("the mode set by command has ended");
+        daemon.mode_changed();
+    }
+    metrics::degraded(daemon.degraded().len());
+    for origin in [Origin::Operator, Origin::Automatic] {
+        metrics::kernel_entries(origin.name(), daemon.enforcer.count(origin));
+    }
+    if let Some(stats) = daemon.enforcer.kernel_stats() {
+        for (exit, packets) in stats.exits {
+            metrics::kernel_packets(exit.name(), packets);
+        }
+    }
+}
+
+/// An address that comes or goes moves the listeners of a wildcard, and whom to spare.
+fn follow_addresses(daemon: &Daemon, known: &mut Vec<IpAddr>) {
+    let local = own_addresses();
+    if local == *known {
+        return;
+    }
+    *known = local;
+    daemon
+        .enforcer
+        .set_listeners(&local_listeners(daemon.bound()));
+    daemon
+        .enforcer
+        .set_guard(guard(&daemon.loaded.load().settings));
+}
+
+/// What was recorded of the kernel's counters so far.
+#[derive(Default)]
+struct Drops {
+    last: Option<KernelStats>,
+}
+
+impl Drops {
+    /// One record for each origin that dropped anything since the last call. What was dropped
+    /// before the daemon started is nobody's minute, and left out.
+    fn record(&mut self, daemon: &Daemon) {
+        let Some(stats) = daemon.enforcer.kernel_stats() else {
+            return;
+        };
+        if let Some(last) = &self.last {
+            for record in since(last, &stats) {
+                daemon.audit.record(Wall::read(), Event::Drops(record));
+            }
+        }
+        self.last = Some(stats);
+    }
+}
+
+fn since(last: &KernelStats, stats: &KernelStats) -> Vec<DropsRecord> {
+    let pairs = stats.origins.iter().zip(&last.origins);
+    pairs
+        .map(|((origin, now), (_, before))| DropsRecord {
+            rule: origin.name().to_owned(),
+            packets: now.dropped.saturating_sub(before.dropped),
+            would_have_dropped: now.would_drop.saturating_sub(before.would_drop),
+        })
+        .filter(|record| record.packets + record.would_have_dropped > 0)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use botguard_common::maps::OriginCounters;
+
+    use super::*;
+
+    #[test]
+    fn drops_are_counted_from_the_last_record() {
+        let stats = |dropped, would_drop| KernelStats {
+            exits: vec![],
+            origins: vec![
+                (
+                    Origin::Operator,
+                    OriginCounters {
+                        dropped: 0,
+                        would_drop: 0,
+                    },
+                ),
+                (
+                    Origin::Automatic,
+                    OriginCounters {
+                        dropped,
+                        would_drop,
+                    },
+                ),
+            ],
+        };
+        assert_eq!(since(&stats(5, 1), &stats(5, 1)), []);
+        let records = since(&stats(5, 1), &stats(12, 1));
+        assert_eq!(records.len(), 1);
+        assert_eq!(
+            (records[0].rule.as_str(), records[0].packets),
+            ("automatic", 7)
+        );
+        // Maps that were made anew begin at zero.
+        assert_eq!(since(&stats(5, 1), &stats(0, 0)), []);
+    }
+}

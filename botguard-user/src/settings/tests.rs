@@ -1,0 +1,113 @@
+use super::*;
+
+const CONTRACT: &str = include_str!("../../tests-data/contract.toml");
+
+fn load(text: &str) -> Result<Loaded, SettingsError> {
+    let path = Path::new("/etc/botguard/botguard.toml");
+    Loaded::parse(Document::from_text(path, text.to_owned()))
+}
+
+#[test]
+fn the_promised_file_loads() {
+    let loaded = load(CONTRACT).unwrap();
+    loaded.policy().unwrap();
+    let settings = &loaded.settings;
+    assert_eq!(settings.mode, Mode::Enforce);
+    assert_eq!(settings.route.len(), 2);
+    assert_eq!(settings.state_dir, Path::new("/var/lib/botguard"));
+    let certificate = &settings.listener[0].certificate[0];
+    assert_eq!(
+        certificate.cert,
+        Path::new("/etc/botguard/tls/fullchain.pem")
+    );
+    assert_eq!(
+        settings.intel.asn.as_deref(),
+        Some(Path::new("/etc/botguard/asn.csv"))
+    );
+}
+
+#[test]
+fn every_key_of_later_work_is_named_with_its_line() {
+    let warnings = load(CONTRACT).unwrap().warnings().join("\n");
+    for key in [
+        "default.challenge",
+        "default.step_up",
+        "route[0].challenge",
+        "route[0].step_up",
+        "route[1].kind",
+        "route[1].login",
+        "[upstream.app] health",
+        "[identity] session",
+        "[identity] user",
+        "country",
+    ] {
+        let line = warnings.lines().find(|line| line.contains(key));
+        let line = line.unwrap_or_else(|| panic!("{key} is not in\n{warnings}"));
+        assert!(line.starts_with("/etc/botguard/botguard.toml:"), "{line}");
+    }
+}
+
+#[test]
+fn an_empty_file_loads_and_bounds_nothing() {
+    let loaded = load("").unwrap();
+    assert_eq!(loaded.settings, {
+        let mut expected = Settings::default();
+        expected.resolve_paths(Path::new("/etc/botguard"));
+        expected
+    });
+    assert_eq!(loaded.settings.default.mode, Mode::Log);
+}
+
+#[test]
+fn mistakes_name_line_and_mend() {
+    let check = |text: &str, expected: &str| {
+        let error = load(text)
+            .and_then(|loaded| loaded.policy().map(|_| loaded))
+            .and_then(|loaded| loaded.listeners())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        "stat_dir = \"x\"",
+        ".toml:1: unknown key `stat_dir`; did you mean `state_dir`?",
+    );
+    check(
+        "\n[kernel]\nscop = \"host\"",
+        ".toml:3: unknown key `scop`; did you mean `scope`?",
+    );
+    check(
+        "mode = \"enforced\"",
+        ".toml:1: unknown value `enforced`; did you mean `enforce`?",
+    );
+    check("[enforcement]\nttl = 10", ".toml:2:");
+    check(
+        "[enforcement]\n\nttl = \"48h\"",
+        ".toml:3: [enforcement] ttl",
+    );
+    check(
+        "\n[[route]]\npath = \"users\"",
+        ".toml:3: route[0].path: `users` is not",
+    );
+    check("mode = \"log\"", "listener: there is none");
+    let listener = "[[listener]]\nbind = \"127.0.0.1:0\"\nupstream = \"app\"\n";
+    check(&format!("\n{listener}self_signed = [\"a\"]"), ".toml:2: ");
+    check(
+        &format!(
+            "{listener}certificate = [{{ cert = \"x\", key = \"y\" }}]\n[upstream.app]\nendpoints = [\"http://a\"]"
+        ),
+        "/etc/botguard/x",
+    );
+    check(
+        &format!("{listener}\n[upstream.app]\nendpoints = [\"ftp://a\"]"),
+        ".toml:5: [upstream.app]",
+    );
+}
+
+#[test]
+fn policies_are_told_apart() {
+    let hash = |text| policy_hash(&load(text).unwrap().document);
+    assert_eq!(hash("mode = \"log\""), hash("mode = \"log\""));
+    assert_ne!(hash("mode = \"log\""), hash("mode = \"enforce\""));
+    assert_eq!(hash("").len(), 16);
+}

@@ -1,0 +1,156 @@
+use std::sync::Arc;
+
+use super::journal::Journal;
+use super::*;
+use crate::enforcement::block::{Effect, Scope};
+
+const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
+
+fn block(network: &str, origin: Origin) -> Block {
+    Block {
+        network: network.parse().unwrap(),
+        origin,
+        scope: Scope::Listeners,
+        effect: Effect::Drop,
+        created: NOW,
+        expires: Some(Wall::from_unix_ms(NOW.as_unix_ms() + 60_000)),
+        reason: "score 1.00".to_owned(),
+    }
+}
+
+fn allow(network: &str) -> Allow {
+    Allow {
+        network: network.parse().unwrap(),
+        created: NOW,
+        reason: String::new(),
+    }
+}
+
+fn reopened(directory: &Path) -> Contents {
+    Store::open(directory, NOW).unwrap().1
+}
+
+#[test]
+fn changes_survive_a_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let by_operator = block("192.0.2.0/24", Origin::Operator);
+    let automatic = block("192.0.2.0/24", Origin::Automatic);
+    let mode = ModeOverride {
+        mode: Mode::Log,
+        until: Some(NOW),
+    };
+    let (store, empty) = Store::open(directory.path(), NOW).unwrap();
+    assert_eq!(empty, Contents::default());
+    store
+        .commit(&[
+            Change::PutBlock(by_operator.clone()),
+            Change::PutBlock(automatic),
+            Change::PutAllow(allow("2001:db8::/32")),
+            Change::SetMode(Some(mode)),
+        ])
+        .unwrap();
+    store
+        .commit(&[Change::DeleteBlock(
+            "192.0.2.0/24".parse().unwrap(),
+            Origin::Automatic,
+        )])
+        .unwrap();
+    drop(store);
+    assert_eq!(
+        reopened(directory.path()),
+        Contents {
+            blocks: vec![by_operator],
+            allows: vec![allow("2001:db8::/32")],
+            mode: Some(mode),
+        }
+    );
+}
+
+#[test]
+fn files_are_private() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("state");
+    drop(Store::open(&directory, NOW).unwrap());
+    let check = |path: &Path, expected| {
+        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, expected, "{}", path.display());
+    };
+    check(&directory, 0o700);
+    check(&directory.join("store.redb"), 0o600);
+    check(&directory.join("lock"), 0o600);
+}
+
+#[test]
+fn damage_is_moved_aside_and_kept() {
+    let check = |damage: &[u8]| {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("store.redb"), damage).unwrap();
+        let (store, contents) = Store::open(directory.path(), NOW).unwrap();
+        assert_eq!(contents, Contents::default());
+        let aside = store.moved_aside().unwrap();
+        assert_eq!(fs::read(aside).unwrap(), damage);
+        store.commit(&[Change::PutAllow(allow("::/0"))]).unwrap();
+    };
+    check(b"not a database");
+    check(&[0x5a; 8_192]);
+}
+
+#[test]
+fn a_row_of_nonsense_is_damage_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    let transaction = store.database.begin_write().unwrap();
+    transaction
+        .open_table(BLOCKS)
+        .unwrap()
+        .insert("192.0.2.1/32 0", b"{}".as_slice())
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(store);
+    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    assert!(store.moved_aside().is_some());
+}
+
+#[test]
+fn a_held_store_is_not_opened_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let _held = Store::open(directory.path(), NOW).unwrap();
+    assert!(matches!(
+        Store::open(directory.path(), NOW),
+        Err(StoreError::Lock(_))
+    ));
+}
+
+#[test]
+fn the_journal_keeps_the_order_and_finishes_on_drop() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    let journal = Journal::start(Arc::new(store)).unwrap();
+    for host in 0..100 {
+        let ban = block(&format!("198.51.100.{host}/32"), Origin::Automatic);
+        journal.queue(Change::PutBlock(ban)).unwrap();
+    }
+    let lifted = Change::DeleteBlock("198.51.100.7/32".parse().unwrap(), Origin::Automatic);
+    journal.submit(vec![lifted]).unwrap().wait().unwrap();
+    let last = block("203.0.113.1/32", Origin::Automatic);
+    journal.queue(Change::PutBlock(last.clone())).unwrap();
+    drop(journal);
+    let blocks = reopened(directory.path()).blocks;
+    assert_eq!(blocks.len(), 100);
+    assert!(blocks.contains(&last));
+    assert!(!blocks.contains(&block("198.51.100.7/32", Origin::Automatic)));
+}
+
+#[test]
+fn an_override_ends_when_it_says() {
+    let check = |until: Option<u64>, now, expected| {
+        let value = ModeOverride {
+            mode: Mode::Log,
+            until: until.map(Wall::from_unix_ms),
+        };
+        assert_eq!(value.is_live(Wall::from_unix_ms(now)), expected);
+    };
+    check(None, u64::MAX, true);
+    check(Some(10), 9, true);
+    check(Some(10), 10, false);
+}

@@ -1,0 +1,116 @@
+//! Every metric that control sets: its name, help and labels. Labels are bounded: route templates,
+//! actions, signals, exits; never an address, key or AS number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+/// Histogram of scores.
+pub const SCORE: &str = "botguard_score";
+/// Histogram of the engine's time for one decision.
+pub const ENGINE_SECONDS: &str = "botguard_engine_seconds";
+const REQUESTS: &str = "botguard_requests_total";
+const DECISIONS: &str = "botguard_decisions_total";
+const SIGNALS: &str = "botguard_signals_total";
+const UPSTREAM_SECONDS: &str = "botguard_upstream_seconds";
+const KERNEL_PACKETS: &str = "botguard_kernel_packets_total";
+const KERNEL_ENTRIES: &str = "botguard_kernel_entries";
+const PRINCIPALS: &str = "botguard_principals";
+const AUDIT_LOST: &str = "botguard_audit_lost_total";
+const STORE_FAILED: &str = "botguard_store_failed_commits_total";
+const DEGRADED: &str = "botguard_degraded";
+
+/// Gives each metric its help text.
+pub(super) fn describe() {
+    describe_counter!(REQUESTS, "Requests by route, method and class of status.");
+    describe_counter!(DECISIONS, "Decisions by route, action and effective mode.");
+    describe_counter!(SIGNALS, "Requests that a signal contributed to.");
+    describe_histogram!(SCORE, "Scores of requests, 0 to 1.");
+    describe_histogram!(ENGINE_SECONDS, Unit::Seconds, "Time to score one request.");
+    describe_histogram!(
+        UPSTREAM_SECONDS,
+        Unit::Seconds,
+        "Time to the head of the upstream's response."
+    );
+    describe_counter!(KERNEL_PACKETS, "Packets by the kernel filter's way out.");
+    describe_gauge!(KERNEL_ENTRIES, "Blocks in force by origin.");
+    describe_gauge!(PRINCIPALS, "Principals that the engine keeps state of.");
+    describe_counter!(AUDIT_LOST, "Audit records that could not be written.");
+    describe_counter!(STORE_FAILED, "Commits of the store that failed.");
+    describe_gauge!(DEGRADED, "1 where `botguard status` would exit 2.");
+    counter!(AUDIT_LOST).absolute(0);
+    counter!(STORE_FAILED).absolute(0);
+}
+
+/// A request ended. `method` and `route` are bounded by the caller.
+pub fn request(route: impl Into<Label>, method: &'static str, status: u16) {
+    let class = match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    counter!(REQUESTS, "route" => route.into().0, "method" => method, "status" => class)
+        .increment(1);
+}
+
+/// A decision was taken.
+pub fn decision(route: impl Into<Label>, action: &'static str, mode: &'static str) {
+    counter!(DECISIONS, "route" => route.into().0, "action" => action, "mode" => mode).increment(1);
+}
+
+/// A score was made in `elapsed`.
+pub fn score(score: f64, elapsed: Duration) {
+    histogram!(SCORE).record(score);
+    histogram!(ENGINE_SECONDS).record(elapsed);
+}
+
+/// A signal contributed to a score.
+pub fn signal(id: &'static str) {
+    counter!(SIGNALS, "signal" => id).increment(1);
+}
+
+/// The upstream answered after `elapsed`.
+pub fn upstream(elapsed: Duration) {
+    histogram!(UPSTREAM_SECONDS).record(elapsed);
+}
+
+/// The engine keeps state of so many principals.
+pub fn principals(count: usize) {
+    gauge!(PRINCIPALS).set(count as f64);
+}
+
+/// The kernel has counted `total` packets on this way out since it was attached.
+pub fn kernel_packets(exit: &'static str, total: u64) {
+    counter!(KERNEL_PACKETS, "exit" => exit).absolute(total);
+}
+
+/// So many blocks of this origin are in force.
+pub fn kernel_entries(origin: &'static str, count: usize) {
+    gauge!(KERNEL_ENTRIES, "origin" => origin).set(count as f64);
+}
+
+/// Whether anything is degraded.
+pub fn degraded(reasons: usize) {
+    gauge!(DEGRADED).set(if reasons == 0 { 0.0 } else { 1.0 });
+}
+
+/// A label's value: a constant, or a shared template that is not copied.
+#[derive(Debug)]
+pub struct Label(::metrics::SharedString);
+
+impl From<&'static str> for Label {
+    fn from(text: &'static str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&Arc<str>> for Label {
+    fn from(text: &Arc<str>) -> Self {
+        Self(Arc::clone(text).into())
+    }
+}
