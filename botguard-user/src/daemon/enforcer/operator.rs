@@ -29,7 +29,9 @@ pub struct BlockRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// It would shut out this host. The operator's fault; nothing was changed.
-    #[error("{network} covers {covered}; block narrower networks that leave it out")]
+    #[error(
+        "a block of {network} would shut out this host itself: {covered}; block networks that leave it out"
+    )]
     Own {
         /// What was asked.
         network: IpNet,
