@@ -12,6 +12,7 @@ pub mod secrets;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -116,6 +117,9 @@ pub enum StoreError {
     Journal(&'static str),
 }
 
+/// How long to wait for a command that holds the lock; each holds it for milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Store {
     /// Takes the lock of `state_dir` and opens the store in it, creating both if they are missing.
     ///
@@ -126,7 +130,7 @@ impl Store {
     /// instead), [`StoreError::Io`] where the directory cannot be used (configuration's fault).
     pub fn open(state_dir: &Path, now: Wall) -> Result<(Self, Contents), StoreError> {
         create_private_directory(state_dir)?;
-        let lock = StateLock::take(state_dir)?;
+        let lock = StateLock::take(state_dir, LOCK_PATIENCE)?;
         let path = state_dir.join("store.redb");
         let (database, contents, moved_aside) = match open_and_read(&path) {
             Ok((database, contents)) => (database, contents, None),

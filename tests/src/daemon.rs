@@ -101,10 +101,10 @@ impl Botguard {
                 return Some(Err(daemon.failure("the daemon ended")));
             }
             let status = self.run(lab, &["status", "--json"]).ok()?;
-            // Exit status 2 is a degraded daemon, which serves all the same; a status without a
-            // daemon behind it says so.
+            // Exit status 2 is a degraded daemon, which serves all the same; without a daemon the
+            // status has none.
             let report: serde_json::Value = serde_json::from_slice(&status.stdout).ok()?;
-            report["daemon"].as_bool()?.then_some(Ok(()))
+            report["daemon"].is_object().then_some(Ok(()))
         })
         .map_err(|error| daemon.failure(&error.to_string()))??;
         Ok(daemon)

@@ -42,6 +42,7 @@ fn a_port_in_use_is_named() {
         .replace("/state\"", "/other\"")
         .replace("admin.sock", "other.sock");
     let second = second.replace("required = true", "backend = \"none\"");
+    let second = second.replace("127.0.0.1:9480", "127.0.0.1:9481");
     std::fs::write(host.botguard.config(), second).unwrap();
     let (code, error) = exit_of(&host, &["run"]).unwrap();
     assert_eq!(code, 1, "{error}");

@@ -155,9 +155,12 @@ pub(crate) fn exit_of(host: &Host, arguments: &[&str]) -> Result<(i32, String)> 
 
 /// Packets dropped by the kernel, by its own counters.
 pub(crate) fn dropped(host: &Host) -> Result<u64> {
-    ask(host, &["kernel", "stats"])?["dropped"]
-        .as_u64()
-        .context("`dropped` is a number")
+    let stats = ask(host, &["kernel", "stats"])?;
+    let drops = stats["drops"].as_array().context("`drops` is a list")?;
+    Ok(drops
+        .iter()
+        .filter_map(|drop| drop["packets"].as_u64())
+        .sum())
 }
 
 /// All audit records, once there are `n_requests` of requests.

@@ -33,7 +33,7 @@ fn without_a_daemon_the_cli_blocks_on_store_and_pinned_maps() {
         "while it was down",
     ]);
     let listed = ask(&host, &["block", "list"]).unwrap();
-    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed["blocks"].as_array().unwrap().len(), 1, "{listed}");
     botguard(&["mode", "log"]);
     botguard(&["mode", "enforce"]);
     let daemon = host.botguard.start(&host.lab).unwrap();

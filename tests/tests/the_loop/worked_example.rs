@@ -45,7 +45,12 @@ fn scores_to_the_digit_then_blocks_bans_and_drops() {
     let id = last["request_id"].as_str().unwrap();
     let explained = ask(&host, &["explain", id]).unwrap();
     assert_eq!(explained["raw"], last["raw"]);
-    assert_eq!(explained["groups"], last["groups"]);
+    for group in explained["groups"].as_array().unwrap() {
+        assert_eq!(
+            group["total"],
+            last["groups"][group["group"].as_str().unwrap()]
+        );
+    }
     let text = host.botguard.expect(&host.lab, &["explain", id]).unwrap();
     assert!(text.contains("1.05"), "{text}");
 
@@ -65,13 +70,14 @@ fn scores_to_the_digit_then_blocks_bans_and_drops() {
     let groups = json!({"key": 0.12, "pattern": 0.4, "behaviour": 0.25, "network": 0.3});
     assert_eq!(breakdown(last), json!([groups, 1.07, 1.0, "block"]));
 
-    // Enforce: the first request is blocked, the twentieth brings the ban, the kernel drops.
+    // Enforce: evidence starts anew, since what log mode saw may lead to no ban. The scraper is
+    // throttled, then blocked; the twentieth block brings the ban, and the kernel drops.
     assert_eq!(dropped(&host).unwrap(), 0);
     host.configure(&Config::default()).unwrap();
     host.botguard.expect(&host.lab, &["reload"]).unwrap();
-    let answers = page_through(&host, SCRAPER, PUBLIC_KEY, 40, &[]).unwrap();
-    assert_eq!(answers.ok, 0, "{answers:?}");
-    assert!(answers.blocked >= 17, "{answers:?}");
+    let answers = page_through(&host, SCRAPER, PUBLIC_KEY, 600, &[]).unwrap();
+    assert!(answers.ok < 200, "{answers:?}");
+    assert!((17..=40).contains(&answers.blocked), "{answers:?}");
     assert!(answers.unanswered > 0, "{answers:?}");
     assert!(dropped(&host).unwrap() > 0);
     assert_eq!(exit_of(&host, &["would-block", SCRAPER]).unwrap().0, 0);

@@ -245,9 +245,13 @@ fn denied(tally: &Tally) -> u64 {
 fn drops(scene: &Scene) -> Result<u64> {
     let stats = scene.botguard(&["kernel", "stats", "--json"])?;
     let stats: Value = serde_json::from_str(&stats)?;
-    stats["dropped"]
-        .as_u64()
-        .context("`kernel stats --json` has `dropped`")
+    let drops = stats["drops"]
+        .as_array()
+        .context("`kernel stats --json` has `drops`")?;
+    Ok(drops
+        .iter()
+        .filter_map(|drop| drop["packets"].as_u64())
+        .sum())
 }
 
 /// Requests in the window, as the paging signal of a record counts them.
