@@ -1,5 +1,5 @@
 //! The command line: turns arguments into a request, has it carried out by the daemon or, without
-//! one, by itself ([`access`]), and shows what came of it.
+//! one, by itself (`access`), and shows what came of it.
 //!
 //! Results go to standard output, errors and logs to standard error. Whoever stops reading
 //! (`| head`) ends the command quietly.

@@ -1,6 +1,11 @@
 //! The built binary from outside: exit statuses, messages, and a daemon that starts, answers,
 //! reloads and stops. No kernel (`backend = "none"`), loopback only.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails, and a panic says where"
+)]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;

@@ -239,7 +239,7 @@ fn answer<T>(result: Result<T, OperatorError>, say: impl FnOnce(T) -> Vec<String
             did: say(value),
             warnings: Vec::new(),
         }),
-        Err(error @ (OperatorError::Own { .. } | OperatorError::NoTime)) => {
+        Err(error @ (OperatorError::Own { .. } | OperatorError::NoTime { .. })) => {
             Response::usage(error.to_string())
         }
         Err(error @ OperatorError::NotDurable(_)) => Response::internal(error),

@@ -1,7 +1,8 @@
 //! The form of the audit log, version 1: what is written, and what `explain` reads back.
 //!
 //! Fields may be added; a field that is here keeps its name and meaning. Numbers of the score are
-//! decimals that add up to the digit, because [`Points`] are.
+//! decimals that add up to the digit, because
+//! [`crate::words::points::Points`] are.
 
 mod request;
 

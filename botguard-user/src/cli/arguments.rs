@@ -96,7 +96,7 @@ pub enum Block {
         /// Why, for the list and the audit log
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
-        /// listeners: packets to the listeners; host: everything. Default: [kernel] scope
+        /// listeners: packets to the listeners; host: everything. Default: `scope` in the configuration's kernel section
         #[arg(long)]
         scope: Option<ScopeArgument>,
         /// Count what would be dropped, drop nothing

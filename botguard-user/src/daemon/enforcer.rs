@@ -87,7 +87,6 @@ impl Enforcer {
         for allow in start.contents.allows {
             list.allow(allow);
         }
-        list.expire(now);
         let bound = Bound {
             configured: start.mode,
             set: start.contents.mode,
@@ -102,6 +101,8 @@ impl Enforcer {
             store_problem: start.store_problem,
         };
         enforcer.fill(now);
+        // After the filling, so that what ended while nobody was there leaves the store as well.
+        enforcer.expire(now);
         enforcer
     }
 
@@ -262,7 +263,11 @@ impl Enforcer {
     /// What does not work as configured.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
-        let problems = [self.store_problem.clone(), self.kernel_problem()];
+        let problems = [
+            self.store_problem.clone(),
+            self.journal.problem(),
+            self.kernel_problem(),
+        ];
         problems.into_iter().flatten().collect()
     }
 

@@ -103,11 +103,12 @@ impl Running for Daemon {
     }
 
     fn reload(&self) -> Result<Done, String> {
+        // Whatever becomes of the rest: the log may have been rotated.
+        self.audit.reopen();
         let old = self.loaded.load_full();
         let fresh = reload::prepare(&old, Now::read().wall)?;
         let done = fresh.report(&old);
         fresh.swap(self);
-        self.audit.reopen();
         Ok(done)
     }
 

@@ -6,6 +6,7 @@
 //! queued before the operator lifted it cannot come back after.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -17,47 +18,63 @@ use super::{Change, Store, StoreError};
 pub struct Journal {
     queue: Option<SyncSender<Entry>>,
     thread: Option<JoinHandle<()>>,
+    n_lost: Arc<AtomicU64>,
 }
 
 impl Journal {
     /// Starts the writer thread.
     pub fn start(store: Arc<Store>) -> std::io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_ENTRIES);
+        let n_lost = Arc::new(AtomicU64::new(0));
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || run(&store, &entries))?;
+            .spawn({
+                let n_lost = Arc::clone(&n_lost);
+                move || run(&store, &entries, &n_lost)
+            })?;
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
+            n_lost,
         })
     }
 
     /// Queues a change and returns at once; it is durable a commit later.
     ///
-    /// Errors: [`StoreError::Journal`] where the queue is full or the writer gone. The caller
-    /// counts it: the kernel has the ban, a restart would not.
+    /// Errors: as [`Self::submit`]. The kernel has the ban, a restart would not.
     pub fn queue(&self, change: Change) -> Result<(), StoreError> {
-        let entry = Entry {
-            changes: vec![change],
-            done: None,
-        };
-        match self.queue.as_ref().map(|queue| queue.try_send(entry)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_))) => Err(StoreError::Journal("the change is not kept")),
-            Some(Err(TrySendError::Disconnected(_))) | None => Err(STOPPED),
-        }
+        self.send(vec![change], None)
     }
 
-    /// Queues changes that are applied together; the receipt tells when they are on disk.
+    /// Queues changes that are applied together, without waiting; the receipt tells when they are
+    /// on disk.
+    ///
+    /// Errors: [`StoreError::Journal`] where the queue is full or the writer gone.
     pub fn submit(&self, changes: Vec<Change>) -> Result<Receipt, StoreError> {
         let (done, receipt) = sync_channel(1);
-        let entry = Entry {
-            changes,
-            done: Some(done),
-        };
-        let queue = self.queue.as_ref().ok_or(STOPPED)?;
-        queue.send(entry).map_err(|_returned| STOPPED)?;
+        self.send(changes, Some(done))?;
         Ok(Receipt(receipt))
+    }
+
+    /// Why the store is not the truth any more, if so: changes are in force that it has not.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let n_lost = self.n_lost.load(Ordering::Relaxed);
+        (n_lost > 0).then(|| {
+            format!("{n_lost} changes could not be written to the store and end with a restart")
+        })
+    }
+
+    fn send(&self, changes: Vec<Change>, done: Option<Done>) -> Result<(), StoreError> {
+        let n_changes = changes.len() as u64;
+        let queue = self.queue.as_ref().ok_or(STOPPED)?;
+        queue.try_send(Entry { changes, done }).map_err(|refused| {
+            self.n_lost.fetch_add(n_changes, Ordering::Relaxed);
+            match refused {
+                TrySendError::Full(_) => StoreError::Journal("its queue is full"),
+                TrySendError::Disconnected(_) => STOPPED,
+            }
+        })
     }
 }
 
@@ -90,10 +107,13 @@ const QUEUE_ENTRIES: usize = 4_096;
 
 struct Entry {
     changes: Vec<Change>,
-    done: Option<SyncSender<Result<(), Arc<StoreError>>>>,
+    done: Option<Done>,
 }
 
-fn run(store: &Store, entries: &Receiver<Entry>) {
+/// Where a receipt waits.
+type Done = SyncSender<Result<(), Arc<StoreError>>>;
+
+fn run(store: &Store, entries: &Receiver<Entry>, n_lost: &AtomicU64) {
     while let Ok(first) = entries.recv() {
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
@@ -104,6 +124,7 @@ fn run(store: &Store, entries: &Receiver<Entry>) {
         }
         let result = store.commit(&changes).map_err(Arc::new);
         if let Err(error) = &result {
+            n_lost.fetch_add(changes.len() as u64, Ordering::Relaxed);
             metrics::counter!("botguard_store_failed_commits_total").increment(1);
             tracing::error!(%error, changes = changes.len(), "changes are in force but not on disk");
         }

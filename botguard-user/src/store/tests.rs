@@ -142,6 +142,24 @@ fn the_journal_keeps_the_order_and_finishes_on_drop() {
 }
 
 #[test]
+fn a_store_that_cannot_be_written_is_a_problem_with_a_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), NOW).unwrap();
+    let store = Arc::new(store);
+    let journal = Journal::start(Arc::clone(&store)).unwrap();
+    assert_eq!(journal.problem(), None);
+    // A table of another type under the same name makes every commit fail.
+    let transaction = store.database.begin_write().unwrap();
+    transaction.delete_table(ALLOWS).unwrap();
+    let other: TableDefinition<'_, u64, u64> = TableDefinition::new("allows");
+    transaction.open_table(other).unwrap();
+    transaction.commit().unwrap();
+    let change = Change::PutAllow(allow("192.0.2.0/24"));
+    assert!(journal.submit(vec![change]).unwrap().wait().is_err());
+    assert!(journal.problem().unwrap().starts_with("1 changes"));
+}
+
+#[test]
 fn an_override_ends_when_it_says() {
     let check = |until: Option<u64>, now, expected| {
         let value = ModeOverride {

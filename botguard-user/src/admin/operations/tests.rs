@@ -104,6 +104,8 @@ fn blocks_survive_the_command_and_end_by_themselves() {
     assert!(done.did[0].contains("scope listeners"), "{done:?}");
     assert_eq!(bench.blocked(later(59)), ["192.0.2.0/24", "2001:db8::/64"]);
     assert_eq!(bench.blocked(later(60)), [""; 0]);
+    // Collected by then, so the store has no trace of it for a clock that is set back.
+    assert_eq!(bench.blocked(NOW), [""; 0]);
 }
 
 #[test]
@@ -115,6 +117,11 @@ fn all_or_none_are_blocked() {
     assert_eq!(bench.blocked(NOW), [""; 0]);
     let failed = failure(bench.perform(&add(&["192.0.2.0/24"], Some(0))));
     assert!(failed.message.contains("--ttl"), "{failed:?}");
+    let failed = failure(bench.perform(&Request::SetMode {
+        mode: Mode::Log,
+        for_s: Some(0),
+    }));
+    assert!(failed.message.contains("--for"), "{failed:?}");
 }
 
 #[test]

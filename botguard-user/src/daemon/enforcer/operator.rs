@@ -39,8 +39,11 @@ pub enum OperatorError {
         covered: String,
     },
     /// A time that has already ended. The operator's fault; nothing was changed.
-    #[error("--ttl is zero; write a time as in 1h, or leave it out to block for good")]
-    NoTime,
+    #[error("{argument} is less than a second; write a time as in 1h, or leave it out")]
+    NoTime {
+        /// As the command line calls it.
+        argument: &'static str,
+    },
     /// In force in list and kernel, but the store failed: it ends with the next restart.
     #[error("in force, but not kept across a restart: {0}")]
     NotDurable(String),
@@ -50,7 +53,7 @@ impl Enforcer {
     /// Blocks networks: all of them, or none where one is refused. Returns the scope that applies.
     pub fn block(&self, request: BlockRequest, now: Wall) -> Result<Scope, OperatorError> {
         if request.ttl.is_some_and(|ttl| ttl.is_zero()) {
-            return Err(OperatorError::NoTime);
+            return Err(OperatorError::NoTime { argument: "--ttl" });
         }
         for network in &request.networks {
             if let Some(covered) = self.guard.read().covers_own(network) {
@@ -163,6 +166,9 @@ impl Enforcer {
         duration: Option<Duration>,
         now: Wall,
     ) -> Result<Option<ModeOverride>, OperatorError> {
+        if duration.is_some_and(|duration| duration.is_zero()) {
+            return Err(OperatorError::NoTime { argument: "--for" });
+        }
         let mut bound = self.bound.lock();
         let set = (duration.is_some() || mode != bound.configured).then(|| ModeOverride {
             mode,
