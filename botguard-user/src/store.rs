@@ -19,7 +19,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::enforcement::block::{Allow, Block, Origin};
+use crate::words::block::{Allow, Block, Origin};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
