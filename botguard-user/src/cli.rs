@@ -24,9 +24,9 @@ use self::render::Text;
 use crate::admin::protocol::{Blame, Failed, Request, Response};
 use crate::audit::search;
 use crate::daemon;
-use crate::enforcement::block::{Effect, Scope};
 use crate::settings::{Loaded, SettingsError};
 use crate::telemetry;
+use crate::words::block::{Effect, Scope};
 
 /// Runs the command of `arguments`, program name first.
 #[must_use]

@@ -8,8 +8,6 @@
 //!
 //! Not here: the decision to ban (engine), and the file that survives a reboot (store).
 
-pub mod block;
-
 pub mod list;
 pub mod network_map;
 

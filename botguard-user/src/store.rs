@@ -19,7 +19,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::enforcement::block::{Allow, Block, Origin};
+use crate::words::block::{Allow, Block, Origin};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -118,7 +118,8 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Takes the lock of `state_dir`, waiting for at most `patience`, and opens the store in it, creating both if they are missing.
+    /// Takes the lock of `state_dir`, waiting for at most `patience`, and opens the store in it,
+    /// creating both if they are missing.
     ///
     /// A store that cannot be read is moved aside as `store.redb.corrupt-<unix milliseconds>` and
     /// a new one is begun; see [`Self::moved_aside`].

@@ -1,6 +1,7 @@
 //! Floor 1: the words that every other module speaks. Values only, no IO but the clock's.
 
 pub mod address;
+pub mod block;
 pub mod clock;
 pub mod identity;
 pub mod mode;

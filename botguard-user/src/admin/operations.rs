@@ -19,8 +19,8 @@ use crate::audit::record::{Event, OperatorRecord};
 use crate::audit::writer::AuditLog;
 use crate::daemon::enforcer::{BlockRequest, Enforcer, KernelSide, OperatorError};
 use crate::daemon::local_listeners;
-use crate::enforcement::block::{Effect, Scope};
 use crate::settings::Loaded;
+use crate::words::block::{Effect, Scope};
 use crate::words::clock::Wall;
 use crate::words::units::Span;
 

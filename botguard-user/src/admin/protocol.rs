@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::enforcement::block::{Effect, Origin, Scope};
+use crate::words::block::{Effect, Origin, Scope};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -328,7 +328,7 @@ impl Response {
 impl BlockEntry {
     /// As of `now`.
     #[must_use]
-    pub fn of(block: &crate::enforcement::block::Block, now: Wall) -> Self {
+    pub fn of(block: &crate::words::block::Block, now: Wall) -> Self {
         Self {
             network: block.network,
             origin: block.origin,
@@ -345,7 +345,7 @@ impl BlockEntry {
 impl AllowEntry {
     /// Of this entry.
     #[must_use]
-    pub fn of(allow: &crate::enforcement::block::Allow) -> Self {
+    pub fn of(allow: &crate::words::block::Allow) -> Self {
         Self {
             network: allow.network,
             created: allow.created.to_string(),

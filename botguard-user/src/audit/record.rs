@@ -9,7 +9,7 @@ mod request;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::enforcement::block::Origin;
+use crate::words::block::Origin;
 use crate::words::clock::Wall;
 
 pub use request::{

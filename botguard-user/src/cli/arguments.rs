@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::enforcement::block::Scope;
 use crate::words::address::host_network;
+use crate::words::block::Scope;
 use crate::words::mode::Mode;
 use crate::words::units::Span;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::admin::protocol::{
     AllowEntry, Allows, BlockEntry, Blocks, Done, Interface, Kernel, Response, Verdict,
 };
-use crate::enforcement::block::{Effect, Scope};
+use crate::words::block::{Effect, Scope};
 use crate::words::units::Span;
 
 /// A response as text, but for [`Response::Failed`], which is an error's.

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::admin::protocol;
-use crate::enforcement::block::{Allow, Block, Effect, Origin, Scope};
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
 use crate::enforcement::list::BlockList;
 use crate::enforcement::never_block::NeverBlock;
@@ -25,6 +24,7 @@ use crate::engine::facts::Standing;
 use crate::store::journal::Journal;
 use crate::store::{Change, Contents};
 use crate::words::address::{PeerAddress, host_network};
+use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 

@@ -13,10 +13,10 @@ use super::surroundings::{guard, local_listeners};
 use crate::admin::http::Pages as _;
 use crate::admin::operations::Running as _;
 use crate::audit::record::{DropsRecord, Event};
-use crate::enforcement::block::Origin;
 use crate::enforcement::kernel::KernelStats;
 use crate::enforcement::never_block::own_addresses;
 use crate::telemetry::metrics;
+use crate::words::block::Origin;
 use crate::words::clock::Wall;
 
 /// Runs until `shutdown`.

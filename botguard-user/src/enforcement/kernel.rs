@@ -15,10 +15,10 @@ use botguard_common::exit::Exit;
 use botguard_common::maps as shared;
 use botguard_common::maps::{ClockReading, Config, OriginCounters};
 
-use super::block::Origin;
 use super::kernel_clock::{KernelClock, jiffies_per_second};
 use super::plan::{Entries, Operation};
 use super::settings::{AttachMode, KernelSettings};
+use crate::words::block::Origin;
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::block::{Allow, Block, Origin};
 use super::network_map::{NetworkMap, canonical_network};
 use crate::engine::facts::Standing;
 use crate::words::address::host_network;
+use crate::words::block::{Allow, Block, Origin};
 use crate::words::clock::Wall;
 
 /// All blocks and allows. A network has at most one block of each [`Origin`].
@@ -186,7 +186,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::enforcement::block::{Effect, Scope};
+    use crate::words::block::{Effect, Scope};
 
     const START: Wall = Wall::from_unix_ms(1_000_000);
 

@@ -14,10 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use botguard_common::entry::{Entry, Term};
 use ipnet::IpNet;
 
-use super::block::{Block, Effect, Scope};
 use super::kernel_clock::KernelClock;
 use super::list::BlockList;
 use super::network_map::canonical_network;
+use crate::words::block::{Block, Effect, Scope};
 
 /// One change of the kernel's tables. Each is idempotent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

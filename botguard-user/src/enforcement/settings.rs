@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::block::Scope;
+use crate::words::block::Scope;
 use crate::words::units::Span;
 
 /// `[kernel]`: where the filter is attached, and how.

@@ -1,3 +1,5 @@
+//! The contract's file loads; every mistake names its place.
+
 use super::*;
 
 const CONTRACT: &str = include_str!("../../tests-data/contract.toml");

@@ -1,8 +1,10 @@
+//! What survives: round trips, corruption, the lock.
+
 use std::sync::Arc;
 
 use super::journal::Journal;
 use super::*;
-use crate::enforcement::block::{Effect, Scope};
+use crate::words::block::{Effect, Scope};
 
 const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
-use botguard::enforcement::block::{Allow, Block, Effect, Origin, Scope};
 use botguard::enforcement::kernel::{KernelFilter, LocalListener, Protocol};
 use botguard::enforcement::kernel_clock::KernelClock;
 use botguard::enforcement::list::BlockList;
 use botguard::enforcement::plan::{compile, diff};
 use botguard::enforcement::settings::KernelSettings;
+use botguard::words::block::{Allow, Block, Effect, Origin, Scope};
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
 use botguard_common::corpus::{LISTENER_PORT, LISTENER_V4, LISTENER_V6};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use botguard::enforcement::block::{Block, Effect, Origin, Scope};
 use botguard::enforcement::list::BlockList;
 use botguard::enforcement::plan::Operation;
+use botguard::words::block::{Block, Effect, Origin, Scope};
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
 use botguard_common::corpus::packets;

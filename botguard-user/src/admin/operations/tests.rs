@@ -1,3 +1,5 @@
+//! What each operation answers and leaves behind, on a state without a kernel.
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::admin::protocol::Kernel;
-use crate::enforcement::block::{Allow, Block, Effect, Scope};
+use crate::words::block::{Allow, Block, Effect, Scope};
 use crate::words::mode::Mode;
 
 /// A packet, and what covers its source.
@@ -66,7 +66,7 @@ pub(super) fn of(question: &Question<'_>) -> (bool, String) {
 mod tests {
     use super::*;
     use crate::admin::protocol::Interface;
-    use crate::enforcement::block::Origin;
+    use crate::words::block::Origin;
     use crate::words::clock::Wall;
 
     fn block(scope: Scope, effect: Effect) -> Block {

@@ -1,3 +1,5 @@
+//! Records as the contract shows them.
+
 use super::*;
 use crate::engine::decision::{Action, BothThresholds, Group};
 use crate::engine::facts::AnsweredBy;

@@ -1,3 +1,5 @@
+//! What the writer puts on disk, and what it counts as lost.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;

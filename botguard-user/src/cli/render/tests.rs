@@ -1,6 +1,8 @@
+//! Answers as an operator reads them.
+
 use super::*;
 use crate::admin::protocol::{Counter, Override, RouteStatus, Status};
-use crate::enforcement::block::Origin;
+use crate::words::block::Origin;
 use crate::words::mode::Mode;
 
 fn check(response: &Response, expected: &str) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Enforcer;
-use crate::enforcement::block::{Allow, Block, Effect, Origin, Scope};
 use crate::store::{Change, ModeOverride};
+use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 

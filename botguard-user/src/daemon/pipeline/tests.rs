@@ -1,3 +1,5 @@
+//! From a request's head to its record, without sockets.
+
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -58,7 +60,7 @@ impl Bench {
             journal: Journal::start(Arc::new(store)).unwrap(),
             guard,
             mode: Mode::Enforce,
-            default_scope: crate::enforcement::block::Scope::Listeners,
+            default_scope: crate::words::block::Scope::Listeners,
         };
         let kernel = KernelSide::open(&KernelSettings {
             backend: Backend::None,

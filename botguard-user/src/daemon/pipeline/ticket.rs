@@ -15,11 +15,11 @@ use crate::audit::record::{
 use crate::edge::gate::{BrokenBy, RefusedRequest, RequestHead};
 use crate::edge::identity::KeyHasher;
 use crate::edge::redact::Redactor;
-use crate::enforcement::block::Origin;
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::engine::{Pending, weights};
 use crate::words::address::host_network;
+use crate::words::block::Origin;
 use crate::words::clock::Monotonic;
 use crate::words::identity::ClientClass;
 use crate::words::points::Points;

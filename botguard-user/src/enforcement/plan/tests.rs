@@ -13,8 +13,8 @@ use botguard_common::verdict::{Tables, judge};
 use proptest::prelude::*;
 
 use super::*;
-use crate::enforcement::block::{Allow, Origin};
 use crate::enforcement::list::is_live;
+use crate::words::block::{Allow, Origin};
 use crate::words::clock::Wall;
 
 /// At this rate a tick is a second, so that whole seconds compare exactly.

@@ -1,0 +1,8 @@
+//! The whole loop on a real kernel: request, score, block, XDP drop. Each test has a lab of its own
+//! and sees what an operator sees: the CLI, the audit log, the kernel's counters, and answers.
+
+mod bad_input;
+mod collateral;
+mod fixture;
+mod operator;
+mod worked_example;

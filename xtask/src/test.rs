@@ -1,0 +1,57 @@
+//! `cargo xtask test`: everything that CI runs, in the order in which it is cheapest to fail.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::cargo::{announce, cargo};
+use crate::tidy;
+
+/// `test [--full]`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Also the long counts: property tests with 50 times as many cases
+    #[arg(long)]
+    full: bool,
+}
+
+/// Runs all steps; stops at the first failure.
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    need_root()?;
+    let cases = if arguments.full { "12800" } else { "256" };
+    let deny_warnings = [("RUSTDOCFLAGS", "-D warnings")];
+    cargo(root, "format", &["fmt", "--all", "--check"], &[])?;
+    announce("tidy");
+    tidy::run(root)?;
+    cargo(
+        root,
+        "clippy",
+        &["clippy", "--all-targets", "--", "-D", "warnings"],
+        &[],
+    )?;
+    cargo(
+        root,
+        "documentation",
+        &["doc", "--no-deps", "--document-private-items"],
+        &deny_warnings,
+    )?;
+    cargo(root, "build", &["build", "--bins"], &[])?;
+    cargo(
+        root,
+        "tests",
+        &["test", "--no-fail-fast"],
+        &[("PROPTEST_CASES", cases)],
+    )
+}
+
+/// The kernel tests cannot be skipped, so a missing privilege is said before the long build.
+fn need_root() -> Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    if effective != Some("0") {
+        bail!("the tests load XDP programs and make network namespaces: run them as root");
+    }
+    Ok(())
+}
