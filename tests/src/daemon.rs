@@ -88,7 +88,11 @@ impl Botguard {
     pub fn start(&self, lab: &Lab) -> Result<Daemon> {
         let log = lab.directory().join("daemon.log");
         let output = File::options().create(true).append(true).open(&log)?;
-        let mut command = lab.edge.command(&self.binary);
+        // A demo that is killed takes its daemon with it.
+        let mut command = lab.edge.command("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&self.binary);
         command.arg("run").arg("--config").arg(&self.config);
         command
             .stdin(Stdio::null())

@@ -41,6 +41,7 @@ impl Lab {
     /// Errors: no privilege, or a missing tool; the message names it.
     pub fn create(name: &str) -> Result<Self> {
         namespace::remove_orphans();
+        remove_orphans();
         let edge = Namespace::create(&format!("{name}-edge"))?;
         let world = Namespace::create(&format!("{name}-world"))?;
         edge.ip(&[
@@ -84,7 +85,8 @@ impl Lab {
             "dev",
             "world",
         ])?;
-        let directory = tempfile::Builder::new().prefix("botguard-").tempdir()?;
+        let prefix = format!("{}{}-", namespace::PREFIX, std::process::id());
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         let bpffs = Bpffs::mount(directory.path().join("bpf"))?;
         Ok(Self {
             edge,
@@ -117,6 +119,20 @@ impl Lab {
     #[must_use]
     pub fn pin_dir(&self) -> PathBuf {
         self.bpffs.path.join("botguard")
+    }
+}
+
+/// Removes directories, and the bpffs in them, of labs whose process is gone.
+fn remove_orphans() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if namespace::is_orphan(&entry.file_name().to_string_lossy()) {
+            let _unmounted: nix::Result<()> =
+                umount2(&entry.path().join("bpf"), MntFlags::MNT_DETACH);
+            let _removed: std::io::Result<()> = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

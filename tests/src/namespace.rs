@@ -91,13 +91,20 @@ pub fn remove_orphans() {
     };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next());
-        if owner.is_some_and(|pid| !PathBuf::from("/proc").join(pid).exists()) {
+        if is_orphan(&name) {
             let _removed: Result<()> = ip(&["netns", "del", &name]);
         }
     }
+}
+
+/// Whether `name` is `botguard-<pid>-…` of a process that is gone.
+#[must_use]
+pub fn is_orphan(name: &str) -> bool {
+    let owner = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+    // A zombie still has its directory there, but no executable.
+    owner.is_some_and(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_err())
 }
 
 /// Runs `ip ARGUMENTS…` and shows what it said if it failed.
@@ -113,4 +120,5 @@ pub fn ip(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-const PREFIX: &str = "botguard-";
+/// What names of namespaces and directories begin with, before the process id.
+pub const PREFIX: &str = "botguard-";

@@ -5,6 +5,7 @@
 //! Shows only what it reads from outside: the audit log, the CLI, the kernel's own counters, and
 //! what the clients got. Removes everything at its end, whichever way it ends.
 
+mod first_drop;
 mod interrupt;
 mod people;
 mod scene;

@@ -25,14 +25,14 @@ pub(crate) fn failure(error: &anyhow::Error) {
 
 /// Column heads for [`climb`].
 pub(crate) fn climb_head() {
-    line("time   in 60 s     key  + pattern + behav. + network =   raw    score  would");
+    line("time   requests     key  + pattern + behav. + network =   raw    score  would");
 }
 
 /// One line of the climbing score, from an audit record.
-pub(crate) fn climb(second: u64, in_window: u64, record: &Value) {
+pub(crate) fn climb(second: u64, n_requests: u64, record: &Value) {
     let group = |name: &str| record["groups"][name].as_f64().unwrap_or(0.0);
     line(&format!(
-        "{second:>3} s  {in_window:>7}    {:.2}  +  {:.2}   +  {:.2}  +  {:.2}   =  {:.2}    {:.2}   {}",
+        "{second:>3} s  {n_requests:>9}    {:.2}  +  {:.2}   +  {:.2}  +  {:.2}   =  {:.2}    {:.2}   {}",
         group("key"),
         group("pattern"),
         group("behaviour"),

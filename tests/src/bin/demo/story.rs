@@ -2,7 +2,7 @@
 //! and dropped in the kernel, while everybody else goes on.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use botguard_tests::audit::AuditTail;
@@ -10,6 +10,7 @@ use botguard_tests::sample_api::PAGE_SIZE;
 use botguard_tests::wait;
 use serde_json::Value;
 
+use crate::first_drop::FirstDrop;
 use crate::interrupt::Interrupt;
 use crate::people::Tally;
 use crate::scene::{SCRAPER, Scene};
@@ -37,15 +38,16 @@ pub(crate) fn tell(tier_weight: f64) -> Result<()> {
     explain(&scene, &last)?;
 
     heading("`botguard reload`: `/users` is now in enforce mode, the traffic is the same");
+    let first_drop = FirstDrop::watch(&scene.host.lab.pin_dir())?;
     scene.enforce()?;
     watch.read()?;
     let switch = watch.scraper;
     for change in scene.botguard(&["reload"])?.lines() {
         line(change);
     }
-    let ban = enforce_phase(&interrupt, &scene, &mut watch)?;
+    let enforced = enforce_phase(&interrupt, &scene, &mut watch, &first_drop)?;
     ensure!(!daemon.has_ended(), "the daemon ended: {}", daemon.log());
-    summary(&scene, &watch, &switch, &ban)
+    summary(&scene, &watch, &switch, &enforced)
 }
 
 /// What the audit log has said so far.
@@ -115,7 +117,7 @@ impl Seen {
 fn log_phase(interrupt: &Interrupt, watch: &mut Watch) -> Result<Value> {
     show::climb_head();
     let start = wait::now();
-    let mut shown = None;
+    let mut next_second = 1;
     wait::until(
         "4,200 requests in the window",
         Duration::from_secs(120),
@@ -127,12 +129,12 @@ fn log_phase(interrupt: &Interrupt, watch: &mut Watch) -> Result<Value> {
                 Ok(record) => record?,
                 Err(error) => return Some(Err(error)),
             };
-            let in_window = paging_in_window(&record);
             let second = start.elapsed().as_secs();
-            let is_full = in_window >= FULL_WINDOW;
-            if is_full || second.is_multiple_of(5) && shown != Some(second) {
-                show::climb(second, in_window, &record);
-                shown = Some(second);
+            let is_full = paging_in_window(&record) >= FULL_WINDOW;
+            if is_full || second >= next_second {
+                show::climb(second, watch.scraper.requests, &record);
+                // The climb is over within seconds; after it, only the window fills.
+                next_second = if second < 6 { second + 1 } else { second + 10 };
             }
             is_full.then_some(Ok(record))
         },
@@ -150,30 +152,43 @@ fn explain(scene: &Scene, record: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Shows block, ban and rising drops; the ban's record.
-fn enforce_phase(interrupt: &Interrupt, scene: &Scene, watch: &mut Watch) -> Result<Value> {
+/// What enforcing came to.
+struct Enforced {
+    ban: Value,
+    first_drop: SystemTime,
+}
+
+/// Shows block, ban and rising drops.
+fn enforce_phase(
+    interrupt: &Interrupt,
+    scene: &Scene,
+    watch: &mut Watch,
+    first_drop: &FirstDrop,
+) -> Result<Enforced> {
     let ban = wait::until("a ban of the scraper", Duration::from_secs(30), || {
         if let Err(error) = interrupt.check().and_then(|()| watch.read().map(drop)) {
             return Some(Err(error));
         }
         watch.ban.clone().map(Ok)
     })??;
+    let text = |field: &str| ban[field].as_str().unwrap_or_default().to_owned();
     line(&format!(
         "banned: {} for {} s: {}",
-        ban["enforcement"]["target"].as_str().unwrap_or_default(),
-        ban["enforcement"]["ttl_s"],
-        ban["enforcement"]["rule"].as_str().unwrap_or_default(),
+        text("target"),
+        ban["ttl_s"],
+        text("reason")
     ));
+    let first_drop = first_drop.wait(Duration::from_secs(10))?;
     line("time   XDP drops   scraper unanswered   users served / denied   partner served / denied");
     let start = wait::now();
-    let mut shown = None;
+    let mut next_second = 0;
     wait::until("drops for 6 s", Duration::from_secs(30), || {
         if let Err(interrupted) = interrupt.check() {
             return Some(Err(interrupted));
         }
         let second = start.elapsed().as_secs();
-        if shown != Some(second) {
-            shown = Some(second);
+        if second >= next_second {
+            next_second = second + 1;
             match drops(scene) {
                 Ok(drops) => drops_line(scene, second, drops),
                 Err(error) => return Some(Err(error)),
@@ -181,10 +196,11 @@ fn enforce_phase(interrupt: &Interrupt, scene: &Scene, watch: &mut Watch) -> Res
         }
         (second >= 6).then_some(Ok(()))
     })??;
-    Ok(ban)
+    watch.read()?;
+    Ok(Enforced { ban, first_drop })
 }
 
-fn summary(scene: &Scene, watch: &Watch, switch: &Seen, ban: &Value) -> Result<()> {
+fn summary(scene: &Scene, watch: &Watch, switch: &Seen, enforced: &Enforced) -> Result<()> {
     heading("Summary");
     let (requests, served_before) = watch.scraper.before_block.context("a blocked request")?;
     let would = watch
@@ -205,9 +221,13 @@ fn summary(scene: &Scene, watch: &Watch, switch: &Seen, ban: &Value) -> Result<(
         requests - switch.requests + 1,
         (served_before - switch.served) * PAGE_SIZE as u64,
     ));
+    let to_kernel_us = enforced.ban["decision_to_kernel_us"]
+        .as_f64()
+        .context("a banned source")?;
+    line(&format!("decision to kernel entry: {to_kernel_us:.0} µs"));
     line(&format!(
-        "decision to kernel entry: {} µs",
-        ban["timing"]["kernel_us"]
+        "decision to first drop: {} ms (when the scraper's next packet came; it sends 70 a second)",
+        decision_to_first_drop(enforced)?.as_millis(),
     ));
     line(&format!("packets dropped by XDP: {}", drops(scene)?));
     let denied = denied(&scene.users) + denied(&scene.partner);
@@ -220,6 +240,22 @@ fn summary(scene: &Scene, watch: &Watch, switch: &Seen, ban: &Value) -> Result<(
         "{denied} legitimate requests were denied or unanswered"
     );
     Ok(())
+}
+
+/// From the deciding request, whose record's time is in whole milliseconds, to the first drop.
+fn decision_to_first_drop(enforced: &Enforced) -> Result<Duration> {
+    let banned = enforced.ban["ts"]
+        .as_str()
+        .context("a record has its time")?;
+    let banned = humantime::parse_rfc3339(banned)?;
+    let to_kernel_us = enforced.ban["decision_to_kernel_us"]
+        .as_f64()
+        .context("a banned source")?;
+    let since_ban = enforced
+        .first_drop
+        .duration_since(banned)
+        .unwrap_or_default();
+    Ok(since_ban + Duration::from_secs_f64(to_kernel_us / 1_000_000.0))
 }
 
 fn drops_line(scene: &Scene, second: u64, drops: u64) {
