@@ -63,7 +63,8 @@ pub(crate) struct Answers {
 }
 
 /// `n_requests` pages of `/users` from `source` with `key`, over `n_connections`, as fast as they
-/// are answered; each further header is added to every request.
+/// are answered; each further header is added to every request. A connection that goes unanswered
+/// twice gives up.
 pub(crate) fn page_through(
     host: &Host,
     source: &str,
@@ -91,6 +92,10 @@ pub(crate) fn page_through(
                             .await
                             .map(|got| got.status.as_u16()),
                     );
+                    // One may be the connection that a ban broke; two are a drop in the kernel.
+                    if answers.unanswered >= 2 {
+                        break;
+                    }
                 }
                 answers
             }));
