@@ -2,7 +2,7 @@
 
 use super::paging::Collection;
 use super::window::LastMinute;
-use crate::engine::throttle::Bucket;
+use crate::engine::throttle::{Allowance, Bucket, Passage};
 use crate::engine::weights;
 use crate::words::clock::Monotonic;
 
@@ -16,7 +16,7 @@ pub(crate) struct Principal {
     collection: Option<Collection>,
     /// When a page of another collection than before was last asked for.
     collection_changed: Option<Monotonic>,
-    /// Tokens left in the throttle band.
+    /// What is left of its allowance.
     pub(crate) bucket: Bucket,
     /// When it was last blocked.
     pub(crate) blocked: Option<Monotonic>,
@@ -30,6 +30,16 @@ pub(crate) struct Charge {
     pub(crate) at: Monotonic,
     /// The collection, if it asks for a page of one.
     pub(crate) page_of: Option<Collection>,
+    /// What the principal may send.
+    pub(crate) allowance: Allowance,
+}
+
+/// A charge and what became of it, to take it back by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) charge: Charge,
+    /// Whether the bucket still had a token for it.
+    pub(crate) passage: Passage,
 }
 
 /// The numbers that signals read.
@@ -54,8 +64,8 @@ pub(crate) enum Spread {
 }
 
 impl Principal {
-    /// Counts one request.
-    pub(crate) fn charge(&mut self, charge: Charge) {
+    /// Counts one request and takes its token.
+    pub(crate) fn charge(&mut self, charge: Charge) -> Receipt {
         self.requests.add(charge.at);
         if let Some(collection) = charge.page_of {
             self.pages.add(charge.at);
@@ -64,13 +74,21 @@ impl Principal {
             }
             self.collection = Some(collection);
         }
+        Receipt {
+            charge,
+            passage: self.bucket.take(charge.at, charge.allowance),
+        }
     }
 
     /// Takes back one request that was charged, since it belongs to another principal.
-    pub(crate) fn uncharge(&mut self, charge: Charge) {
+    pub(crate) fn uncharge(&mut self, receipt: Receipt) {
+        let Receipt { charge, passage } = receipt;
         self.requests.remove(charge.at);
         if charge.page_of.is_some() {
             self.pages.remove(charge.at);
+        }
+        if passage == Passage::Pass {
+            self.bucket.put_back(charge.allowance);
         }
     }
 

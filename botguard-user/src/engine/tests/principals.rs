@@ -79,6 +79,35 @@ fn the_first_request_moves_to_the_pair_and_counts_once() {
 }
 
 #[test]
+fn the_first_requests_leave_no_gap_in_their_addresss_allowance() {
+    // 30 people behind one address, each with a first page of 10 calls in flight at once.
+    let check = |status, expected| {
+        let mut engine = engine();
+        for key in 100..130 {
+            let user = from(SCRAPER).key("free", key);
+            let calls: Vec<_> = (0..10)
+                .map(|_| engine.decide(at_ms(1_000_000), &user.facts).1)
+                .collect();
+            for pending in &calls {
+                let answer = response(AnsweredBy::Upstream, status);
+                engine.observe(at_ms(1_000_000), pending, &answer);
+            }
+        }
+        // Who comes into the band at that address has its allowance, or not.
+        let anonymous = from(SCRAPER).hosting().asks("/pages", "");
+        let decision = anonymous.sends(&mut engine, 1_000_000, 103, 1);
+        assert_eq!(
+            decision.action, expected,
+            "{status} {}",
+            decision.score.score
+        );
+        assert!(decision.threshold.is_some());
+    };
+    check(200, Action::Allow);
+    check(401, Action::Throttle);
+}
+
+#[test]
 fn refused_requests_are_evidence_too() {
     let mut engine = engine();
     let blocked = scraper().sends(&mut engine, 1_000_000, 1_000, 10);
