@@ -144,7 +144,7 @@ impl Engine {
             features,
             tier,
             class,
-            allowed: allowance.within(weights::WINDOW),
+            allowance,
             page,
         });
 

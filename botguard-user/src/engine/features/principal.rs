@@ -45,14 +45,23 @@ pub(crate) struct Receipt {
 /// The numbers that signals read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Features {
-    /// Requests in the window, this one included.
-    pub(crate) requests: u32,
+    /// Requests, this one included.
+    pub(crate) requests: Counts,
     /// Those that asked for a page of a collection.
-    pub(crate) pages: u32,
+    pub(crate) pages: Counts,
     /// Whether they were all of one collection.
     pub(crate) spread: Spread,
     /// Distinct verified interaction events in the window.
     pub(crate) interactions: u32,
+}
+
+/// How many there were lately.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    /// In the last [`weights::WINDOW`].
+    pub(crate) window: u32,
+    /// In the last [`weights::HASTE_WINDOW`].
+    pub(crate) haste: u32,
 }
 
 /// Over how many collections the pages of a window are spread.
@@ -113,8 +122,8 @@ impl Principal {
             .collection_changed
             .is_some_and(|changed| now.since(changed) < weights::WINDOW);
         Features {
-            requests: self.requests.count(now),
-            pages: self.pages.count(now),
+            requests: Counts::of(&self.requests, now),
+            pages: Counts::of(&self.pages, now),
             spread: if changed_lately {
                 Spread::Several
             } else {
@@ -125,13 +134,29 @@ impl Principal {
     }
 }
 
+impl Counts {
+    fn of(events: &LastMinute, now: Monotonic) -> Self {
+        Self {
+            window: events.count(now),
+            haste: events.count_lately(now),
+        }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            window: self.window + other.window,
+            haste: self.haste + other.haste,
+        }
+    }
+}
+
 impl Features {
     /// Both together, of one principal in two records.
     pub(crate) fn with(self, other: Self) -> Self {
         Self {
-            requests: self.requests + other.requests,
-            pages: self.pages + other.pages,
-            spread: match (self.pages, other.pages) {
+            requests: self.requests.with(other.requests),
+            pages: self.pages.with(other.pages),
+            spread: match (self.pages.window, other.pages.window) {
                 (_, 0) => self.spread,
                 (0, _) => other.spread,
                 _ => Spread::Several,

@@ -68,14 +68,14 @@ fn the_first_request_moves_to_the_pair_and_counts_once() {
     engine.observe(at_ms(1_011), &second, &accepted);
 
     let mut last_value = |sender: &Sender, start_ms, n| {
-        let decision = sender.sends(&mut engine, start_ms, n, 1);
+        let decision = sender.sends(&mut engine, start_ms, n, 50);
         decision.score.signals.last().map(|signal| signal.value)
     };
     // 2 + 179 requests are the first that pass what the tier allows (120 + 60).
     assert_eq!(last_value(&user, 1_020, 179), Some(181.0));
     // Nothing of it is left at the address: 400 are still what anybody may send.
-    assert_eq!(last_value(&from(VICTIM), 2_020, 400), None);
-    assert_eq!(last_value(&from(VICTIM), 3_020, 1), Some(401.0));
+    assert_eq!(last_value(&from(VICTIM), 55_000, 400), None);
+    assert_eq!(last_value(&from(VICTIM), 105_000, 1), Some(401.0));
 }
 
 #[test]
