@@ -251,13 +251,14 @@ fn class(subject: Subject, tier: Option<&Tier>, route: &RoutePolicy) -> ClientCl
     }
 }
 
-/// What the principal may send; of a key that the upstream has not accepted, nothing beyond what
-/// anybody may.
+/// What the principal may send: an accepted pair what its tier says, an address what anybody may.
+///
+/// A key that the upstream has not accepted changes nothing of that, in either direction: what is
+/// counted then is what all behind the address sent, newcomers at their first page among them.
 fn allowance(subject: Subject, tier: Option<&Tier>) -> Allowance {
-    let entitled = entitled(tier);
     match subject.identity {
-        Identity::Accepted => entitled,
-        Identity::Anonymous | Identity::Claimed => entitled.stricter(UNTIERED, weights::WINDOW),
+        Identity::Accepted => entitled(tier),
+        Identity::Anonymous | Identity::Claimed => UNTIERED,
     }
 }
 

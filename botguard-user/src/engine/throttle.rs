@@ -27,15 +27,6 @@ impl Allowance {
             .saturating_add(u64::from(self.burst.max(1)))
     }
 
-    /// The one that allows less in the engine's window.
-    pub(crate) fn stricter(self, other: Self, window: Duration) -> Self {
-        if self.within(window) <= other.within(window) {
-            self
-        } else {
-            other
-        }
-    }
-
     fn tolerance(self) -> Duration {
         self.rate.interval().saturating_mul(self.burst.max(1) - 1)
     }
@@ -149,17 +140,6 @@ mod tests {
     #[test]
     fn the_most_within_a_window() {
         assert_eq!(ALLOWANCE.within(Duration::from_secs(60)), 123);
-        let wider = Allowance {
-            rate: Rate::per_minute(300),
-            burst: 1,
-        };
-        assert_eq!(
-            ALLOWANCE.stricter(wider, Duration::from_secs(60)),
-            ALLOWANCE
-        );
-        assert_eq!(
-            wider.stricter(ALLOWANCE, Duration::from_secs(60)),
-            ALLOWANCE
-        );
+        assert_eq!(ALLOWANCE.within(Duration::from_secs(10)), 23);
     }
 }

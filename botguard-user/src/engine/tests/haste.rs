@@ -148,6 +148,37 @@ fn an_office_behind_one_address_is_no_haste() {
 }
 
 #[test]
+fn newcomers_behind_one_address_are_judged_by_the_addresss_allowance() {
+    // Three people load their first page at once, and the upstream has answered nobody yet.
+    let check = |sender: Sender, status| {
+        let mut engine = engine();
+        let users: Vec<_> = (100..103)
+            .map(|hash| sender.clone().key("free", hash))
+            .collect();
+        let asked = users
+            .iter()
+            .cycle()
+            .take(150)
+            .map(|user| engine.decide(at_ms(1_000), &user.facts));
+        let asked: Vec<_> = asked.collect();
+        for (decision, pending) in asked {
+            assert_eq!((decision.denial, pattern(&decision)), (None, 0));
+            engine.observe(
+                at_ms(1_050),
+                &pending,
+                &response(AnsweredBy::Upstream, status),
+            );
+        }
+        sender.key("free", 100).sends(&mut engine, 1_100, 400, 4)
+    };
+    let office = from("203.0.113.5").asks("/pages", "page=1");
+    assert_eq!(check(office.clone(), 200).action, Action::Throttle);
+    // One with garbage for a key has no more than that either.
+    let garbage = office.answered(401);
+    assert_eq!(pattern(&check(garbage, 401)), 4_000);
+}
+
+#[test]
 fn a_public_key_that_many_use_behind_one_address_is_not_blocked() {
     // 30 people, one key in the page, so one pair; each clicks and pages every ten seconds.
     let mut engine = engine();

@@ -133,7 +133,7 @@ fn a_claimed_tier_incriminates_but_does_not_excuse() {
     check("partner", 200, 0);
     check("partner", 401, 500 + 2_500 + 3_000);
     // A browser's expectation holds from the start.
-    check("free", 401, 1_000 + 2_000 + 2_500 + 3_000);
+    check("free", 401, 1_000 + 500 + 2_500 + 3_000);
 }
 
 #[test]
