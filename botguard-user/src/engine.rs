@@ -148,7 +148,6 @@ impl Engine {
             page,
         });
 
-        let record = self.principals.record(subject.id);
         let thresholds = &route.thresholds;
         let wish = Wish::new(&facts.standing, score.score, thresholds, receipt.passage);
         let conduct = match thresholds.reached(score.score) {
@@ -169,7 +168,7 @@ impl Engine {
             Course::Deny(denied, reason) => {
                 let ban = (denied == Denied::Blocked)
                     .then(|| {
-                        record.blocked = Some(now);
+                        self.principals.note_blocked(subject.id, now);
                         let ban = self.policy.ban();
                         let why = |n| ban_reason(n, ban.within, &score, route);
                         self.sources.denied(now, &facts.client, ban, why)

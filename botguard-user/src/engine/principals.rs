@@ -136,9 +136,11 @@ impl Principals {
         (features, receipt)
     }
 
-    /// The record of `id`, made if need be.
-    pub(crate) fn record(&mut self, id: PrincipalId) -> &mut Principal {
-        self.0.entry(id)
+    /// Notes that `id` was blocked.
+    pub(crate) fn note_blocked(&mut self, id: PrincipalId, now: Monotonic) {
+        if let Some(record) = self.0.find_mut(&id) {
+            record.blocked = Some(now);
+        }
     }
 
     /// Counts an interaction event, for the pair if the upstream accepted it, else the address.
@@ -165,12 +167,13 @@ impl Principals {
             if let Some(record) = self.0.find_mut(&charged) {
                 record.uncharge(receipt);
             }
-            self.0.entry(owner).charge(Charge {
+            self.0.entry_unused(owner).charge(Charge {
                 allowance: entitled,
                 ..receipt.charge
             });
         }
-        self.0.entry(owner.enforced()).accept();
+        // Its request was a use already; a second mark would make one-timers look like regulars.
+        self.0.entry_unused(owner.enforced()).accept();
         owner
     }
 

@@ -151,6 +151,47 @@ fn a_64_is_one_subscriber() {
 }
 
 #[test]
+fn regulars_outlive_a_flood_of_newcomers() {
+    let check = |flood: fn(u32) -> Sender| {
+        let policy = compile(Mode::Enforce, POLICY, BanPolicy::default());
+        let mut engine = Engine::new(policy, PrincipalCapacity(100));
+        let regular = from(VICTIM).key("partner", 3).hosting().asks("/pages", "");
+        regular.sends(&mut engine, 900_000, 5, 1);
+        for n in 0..5_000u32 {
+            flood(n).send(&mut engine, 1_000_000 + u64::from(n));
+            if n % 40 == 0 {
+                // Still known for a machine: a hosting network is nothing against it.
+                assert_eq!(
+                    score(&regular.send(&mut engine, 1_000_000 + u64::from(n))),
+                    0,
+                    "{n}"
+                );
+            }
+        }
+    };
+    fn one_of_many(n: u32) -> Sender {
+        let [_, a, b, c] = n.to_be_bytes();
+        from(&format!("10.{a}.{b}.{c}"))
+    }
+    check(one_of_many);
+    // One address that writes another key each time, where the upstream looks at none.
+    check(|n| from(SCRAPER).key("free", 100 + u128::from(n)));
+}
+
+#[test]
+fn a_flood_of_garbage_keys_is_its_addresss() {
+    let mut engine = engine();
+    let last = (0..2_000)
+        .map(|n| {
+            let sender = scraper().key("free", 100 + u128::from(n)).answered(401);
+            sender.send(&mut engine, 1_000_000 + n * 10)
+        })
+        .last()
+        .unwrap();
+    assert_eq!((engine.principals(), last.action), (1, Action::Block));
+}
+
+#[test]
 fn memory_is_capped() {
     let policy = compile(Mode::Enforce, POLICY, BanPolicy::default());
     let mut engine = Engine::new(policy, PrincipalCapacity(100));
