@@ -33,7 +33,7 @@ use std::time::Duration;
 use self::decision::{Breakdown, Decision, Threshold};
 use self::facts::{InteractionFacts, RequestFacts, ResponseFacts};
 use self::features::paging::{Collection, position_parameter};
-use self::features::principal::Charge;
+use self::features::principal::{Charge, Receipt};
 use self::policy::tier::Tier;
 use self::policy::{Policy, RoutePolicy};
 use self::principals::{Identity, PrincipalId, Principals, Realm, Subject, is_acceptance};
@@ -71,7 +71,9 @@ impl Default for PrincipalCapacity {
 #[derive(Clone, Debug)]
 pub struct Pending {
     charged: PrincipalId,
-    charge: Charge,
+    receipt: Receipt,
+    /// What the key's tier allows once the key is accepted.
+    entitled: Allowance,
     key: Option<KeyHash>,
     address: IpAddr,
     conduct: Conduct,
@@ -126,28 +128,28 @@ impl Engine {
             .key
             .as_ref()
             .and_then(|key| self.policy.tier(key.tier.as_deref()?));
+        let entitled = entitled(tier);
         let allowance = allowance(subject, tier);
 
         let page = page(facts, route);
         let charge = Charge {
             at: now,
             page_of: page.map(|it| Collection::new(&facts.method, it.template, it.parameter)),
+            allowance,
         };
-        let features = self.principals.charge(subject.id, charge);
+        let (features, receipt) = self.principals.charge(subject.id, charge);
         let class = class(subject, tier, route);
         let score = score::breakdown(&View {
             facts,
             features,
             tier,
             class,
-            allowed: allowance.within(weights::WINDOW),
+            allowance,
             page,
         });
 
-        let record = self.principals.record(subject.id);
         let thresholds = &route.thresholds;
-        let (standing, bucket) = (&facts.standing, &mut record.bucket);
-        let wish = Wish::new(now, standing, score.score, thresholds, bucket, allowance);
+        let wish = Wish::new(&facts.standing, score.score, thresholds, receipt.passage);
         let conduct = match thresholds.reached(score.score) {
             Some(Threshold::Throttle | Threshold::Block) => Conduct::Suspect,
             None if subject.identity == Identity::Anonymous && features.interactions == 0 => {
@@ -166,7 +168,7 @@ impl Engine {
             Course::Deny(denied, reason) => {
                 let ban = (denied == Denied::Blocked)
                     .then(|| {
-                        record.blocked = Some(now);
+                        self.principals.note_blocked(subject.id, now);
                         let ban = self.policy.ban();
                         let why = |n| ban_reason(n, ban.within, &score, route);
                         self.sources.denied(now, &facts.client, ban, why)
@@ -190,7 +192,8 @@ impl Engine {
         };
         let pending = Pending {
             charged: subject.id,
-            charge,
+            receipt,
+            entitled,
             key: facts.key.as_ref().map(|key| key.hash),
             address,
             conduct,
@@ -203,9 +206,12 @@ impl Engine {
         if !is_acceptance(response) {
             return;
         }
-        let owner = self
-            .principals
-            .accept(pending.charged, pending.key, pending.charge);
+        let owner = self.principals.accept(
+            pending.charged,
+            pending.key,
+            pending.receipt,
+            pending.entitled,
+        );
         let good_window = self.policy.ban().good_window;
         let is_good = pending.conduct == Conduct::Good
             && self.principals.n_accepted(owner) >= weights::ACCEPTED_UNTIL_GOOD
@@ -244,19 +250,26 @@ fn class(subject: Subject, tier: Option<&Tier>, route: &RoutePolicy) -> ClientCl
     }
 }
 
-/// What the principal may send; of a key that the upstream has not accepted, nothing beyond what
-/// anybody may.
+/// What the principal may send: an accepted pair what its tier says, an address what anybody may.
+///
+/// A key that the upstream has not accepted changes nothing of that, in either direction: what is
+/// counted then is what all behind the address sent, newcomers at their first page among them.
 fn allowance(subject: Subject, tier: Option<&Tier>) -> Allowance {
-    let untiered = Allowance {
-        rate: weights::UNTIERED_RATE,
-        burst: weights::UNTIERED_BURST,
-    };
-    match tier {
-        None => untiered,
-        Some(tier) if subject.identity == Identity::Accepted => tier.allowance,
-        Some(tier) => tier.allowance.stricter(untiered, weights::WINDOW),
+    match subject.identity {
+        Identity::Accepted => entitled(tier),
+        Identity::Anonymous | Identity::Claimed => UNTIERED,
     }
 }
+
+/// What a key of this tier may send from one address.
+fn entitled(tier: Option<&Tier>) -> Allowance {
+    tier.map_or(UNTIERED, |tier| tier.allowance)
+}
+
+const UNTIERED: Allowance = Allowance {
+    rate: weights::UNTIERED_RATE,
+    burst: weights::UNTIERED_BURST,
+};
 
 fn page<'a>(facts: &'a RequestFacts, route: &'a RoutePolicy) -> Option<Page<'a>> {
     let template = if route.has_parameters {

@@ -12,8 +12,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::facts::{AnsweredBy, ResponseFacts};
-use super::features::principal::{Charge, Features, Principal};
+use super::features::principal::{Charge, Features, Principal, Receipt};
 use super::table::{ClockTable, Slot};
+use super::throttle::Allowance;
 use crate::words::address::canonical;
 use crate::words::clock::Monotonic;
 use crate::words::identity::{KeyHash, KeyIdentity};
@@ -111,22 +112,35 @@ impl Principals {
     }
 
     /// Charges one request and returns what counts in its realm, the request included.
-    pub(crate) fn charge(&mut self, id: PrincipalId, charge: Charge) -> Features {
+    ///
+    /// Where decisions are only watched, the requests of both realms count, and take from one
+    /// bucket: what is shown is what enforcing the route would do.
+    pub(crate) fn charge(&mut self, id: PrincipalId, charge: Charge) -> (Features, Receipt) {
+        let elsewhere = match id.realm {
+            Realm::Enforced => {
+                if let Some(watched) = self.0.find_mut(&id.watched()) {
+                    watched.bucket.take(charge.at, charge.allowance);
+                }
+                None
+            }
+            Realm::Watched => (self.0.find(&id.enforced()))
+                .map(|record| (record.features(charge.at), record.bucket)),
+        };
         let record = self.0.entry(id);
-        record.charge(charge);
-        let features = record.features(charge.at);
-        match id.realm {
-            Realm::Enforced => features,
-            Realm::Watched => self
-                .0
-                .find(&id.enforced())
-                .map_or(features, |record| record.features(charge.at).with(features)),
+        if let Some((_features, bucket)) = elsewhere {
+            record.bucket.drain_to(bucket);
         }
+        let receipt = record.charge(charge);
+        let features = record.features(charge.at);
+        let features = elsewhere.map_or(features, |(enforced, _bucket)| enforced.with(features));
+        (features, receipt)
     }
 
-    /// The record of `id`, made if need be.
-    pub(crate) fn record(&mut self, id: PrincipalId) -> &mut Principal {
-        self.0.entry(id)
+    /// Notes that `id` was blocked.
+    pub(crate) fn note_blocked(&mut self, id: PrincipalId, now: Monotonic) {
+        if let Some(record) = self.0.find_mut(&id) {
+            record.blocked = Some(now);
+        }
     }
 
     /// Counts an interaction event, for the pair if the upstream accepted it, else the address.
@@ -136,13 +150,14 @@ impl Principals {
     }
 
     /// Notes that the upstream accepted a request which was charged to `charged` and carried
-    /// `key`. A charge to the address moves to the pair: it was the pair's all along, and no
-    /// request counts twice.
+    /// `key`, of a tier that entitles it to `entitled`. A charge to the address moves to the pair:
+    /// it was the pair's all along, and no request counts twice.
     pub(crate) fn accept(
         &mut self,
         charged: PrincipalId,
         key: Option<KeyHash>,
-        charge: Charge,
+        receipt: Receipt,
+        entitled: Allowance,
     ) -> PrincipalId {
         let owner = PrincipalId {
             key: key.map(octets),
@@ -150,11 +165,15 @@ impl Principals {
         };
         if owner != charged {
             if let Some(record) = self.0.find_mut(&charged) {
-                record.uncharge(charge);
+                record.uncharge(receipt);
             }
-            self.0.entry(owner).charge(charge);
+            self.0.entry_unused(owner).charge(Charge {
+                allowance: entitled,
+                ..receipt.charge
+            });
         }
-        self.0.entry(owner.enforced()).accept();
+        // Its request was a use already; a second mark would make one-timers look like regulars.
+        self.0.entry_unused(owner.enforced()).accept();
         owner
     }
 
@@ -187,6 +206,14 @@ impl PrincipalId {
         let hash = self.key.map_or(0, u128::from_be_bytes);
         // The conversion fits: the upper half was shifted away or masked off.
         u64::try_from((hash >> 64) ^ (hash & u128::from(u64::MAX))).unwrap_or(0)
+    }
+
+    /// Where the evidence of watched routes is kept.
+    fn watched(self) -> Self {
+        Self {
+            realm: Realm::Watched,
+            ..self
+        }
     }
 
     /// Where the upstream's word, interaction and enforced evidence are kept.

@@ -2,6 +2,7 @@
 //! for people. The numbers are in [`super::weights`].
 
 mod burst;
+mod excess;
 mod hosting_asn;
 mod no_interaction;
 mod paging;
@@ -13,6 +14,7 @@ use super::decision::SignalReading;
 use super::facts::RequestFacts;
 use super::features::principal::Features;
 use super::policy::tier::Tier;
+use super::throttle::Allowance;
 use crate::words::identity::ClientClass;
 
 /// What a signal may look at.
@@ -24,8 +26,8 @@ pub(crate) struct View<'a> {
     pub(crate) tier: Option<&'a Tier>,
     /// The client that is expected here.
     pub(crate) class: ClientClass,
-    /// The most requests that the principal's tier allows in the window.
-    pub(crate) allowed: u64,
+    /// What the principal's tier allows.
+    pub(crate) allowance: Allowance,
     /// What this request pages through, if it does.
     pub(crate) page: Option<Page<'a>>,
 }

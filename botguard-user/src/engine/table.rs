@@ -54,6 +54,16 @@ impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
         &mut self.slots.slot_mut(place).value
     }
 
+    /// The same, but it does not count as a use.
+    pub(crate) fn entry_unused(&mut self, key: K) -> &mut V {
+        let hash = self.hasher.hash_one(key);
+        let place = match self.place(hash, &key) {
+            Some(place) => place,
+            None => self.insert(hash, key),
+        };
+        &mut self.slots.slot_mut(place).value
+    }
+
     /// The value of `key`, if there is one; does not count as a use.
     pub(crate) fn find(&self, key: &K) -> Option<&V> {
         let place = self.place(self.hasher.hash_one(key), key)?;

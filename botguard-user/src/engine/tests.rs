@@ -1,6 +1,7 @@
 //! The engine as a whole: a small stage on which requests are played, and what must hold on it.
 
 mod bans;
+mod haste;
 mod laws;
 mod modes;
 mod principals;

@@ -1,4 +1,7 @@
-//! The bucket that requests pass through in the throttle band: GCRA, one instant of memory.
+//! The bucket of a principal's requests: GCRA, one instant of memory.
+//!
+//! Every request takes from it, whatever its score, so that whoever comes into the throttle band
+//! far beyond its rate finds it empty. Only in the band does the answer count.
 //!
 //! Source: ITU-T I.371, generic cell rate algorithm in its virtual-scheduling form.
 
@@ -22,15 +25,6 @@ impl Allowance {
         u64::try_from(at_rate)
             .unwrap_or(u64::MAX)
             .saturating_add(u64::from(self.burst.max(1)))
-    }
-
-    /// The one that allows less in the engine's window.
-    pub(crate) fn stricter(self, other: Self, window: Duration) -> Self {
-        if self.within(window) <= other.within(window) {
-            self
-        } else {
-            other
-        }
     }
 
     fn tolerance(self) -> Duration {
@@ -68,6 +62,17 @@ impl Bucket {
                 Passage::Pass
             }
         }
+    }
+
+    /// Puts back a token that was taken under `allowance`.
+    pub(crate) fn put_back(&mut self, allowance: Allowance) {
+        let since_boot = self.next.since(Monotonic::default());
+        self.next = Monotonic::from_boot(since_boot.saturating_sub(allowance.rate.interval()));
+    }
+
+    /// Empties it as far as `other` is.
+    pub(crate) fn drain_to(&mut self, other: Self) {
+        self.next = self.next.max(other.next);
     }
 }
 
@@ -113,19 +118,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_back_can_be_taken_again() {
+        let mut bucket = Bucket::default();
+        let now = at_ms(10_000);
+        for _ in 0..3 {
+            assert_eq!(bucket.take(now, ALLOWANCE), Passage::Pass);
+        }
+        bucket.put_back(ALLOWANCE);
+        assert_eq!(bucket.take(now, ALLOWANCE), Passage::Pass);
+        assert_ne!(bucket.take(now, ALLOWANCE), Passage::Pass);
+        // Never more than the burst, however much is put back.
+        for _ in 0..50 {
+            bucket.put_back(ALLOWANCE);
+        }
+        for _ in 0..3 {
+            assert_eq!(bucket.take(now, ALLOWANCE), Passage::Pass);
+        }
+        assert_ne!(bucket.take(now, ALLOWANCE), Passage::Pass);
+    }
+
+    #[test]
     fn the_most_within_a_window() {
         assert_eq!(ALLOWANCE.within(Duration::from_secs(60)), 123);
-        let wider = Allowance {
-            rate: Rate::per_minute(300),
-            burst: 1,
-        };
-        assert_eq!(
-            ALLOWANCE.stricter(wider, Duration::from_secs(60)),
-            ALLOWANCE
-        );
-        assert_eq!(
-            wider.stricter(ALLOWANCE, Duration::from_secs(60)),
-            ALLOWANCE
-        );
+        assert_eq!(ALLOWANCE.within(Duration::from_secs(10)), 23);
     }
 }

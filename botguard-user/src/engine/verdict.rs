@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::decision::{Action, Denial, Reason, Threshold};
 use super::facts::Standing;
 use super::policy::thresholds::Thresholds;
-use super::throttle::{Allowance, Bucket, Passage};
-use crate::words::clock::Monotonic;
+use super::throttle::Passage;
 use crate::words::mode::Mode;
 use crate::words::points::Points;
 
@@ -69,15 +68,13 @@ pub(crate) enum Course {
 }
 
 impl Wish {
-    /// Takes a token of `bucket` where the score is in the throttle band, whatever the mode, so
-    /// that a watched route shows what enforcing it would have done.
+    /// `passage` is what the principal's bucket said to the request; it counts where the score is
+    /// in the throttle band.
     pub(crate) fn new(
-        now: Monotonic,
         standing: &Standing,
         score: Points,
         thresholds: &Thresholds,
-        bucket: &mut Bucket,
-        allowance: Allowance,
+        passage: Passage,
     ) -> Self {
         let reached = thresholds.reached(score);
         let threshold = reached.map(|reached| thresholds.value(reached));
@@ -93,7 +90,7 @@ impl Wish {
             (Standing::Unlisted, Some(Threshold::Block)) => {
                 (WishKind::Block, Reason::ScoreReached(Threshold::Block))
             }
-            (Standing::Unlisted, Some(Threshold::Throttle)) => match bucket.take(now, allowance) {
+            (Standing::Unlisted, Some(Threshold::Throttle)) => match passage {
                 Passage::Pass => (WishKind::Pass, Reason::WithinThrottleRate),
                 Passage::Wait { retry_after } => (
                     WishKind::Throttle { retry_after },

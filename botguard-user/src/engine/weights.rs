@@ -47,13 +47,29 @@ pub const HOSTING_WHERE_ANYTHING_GOES: Points = Points::from_basis(5_000);
 /// diluted, short enough that a principal is judged anew a minute after it stops.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// Confidence of the pattern signals is 0 up to what the tier allows in the window
+/// Confidence of the pattern signals over [`WINDOW`] is 0 up to what the tier allows in the window
 /// (rate × window + burst: nobody who keeps to its declared rate produces this evidence, a
 /// partner's nightly sync on its machine tier included) and 1 at this multiple of it: twice the
 /// allowance for a whole minute is neither clock skew nor a retry.
 pub const FULL_AT_ALLOWANCES: u64 = 2;
 
-/// Paging up to one page a second is a person with a hand on the button, whatever the tier allows.
+/// How far back haste is measured, beside [`WINDOW`]: a client at many times its rate need not be
+/// served for twice a minute's allowance before it is certain. No shorter, since a mobile link that
+/// stalls for some seconds delivers at once what was sent meanwhile, and that is no haste.
+pub const HASTE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Confidence over [`HASTE_WINDOW`] is 0 up to what the tier allows in it (rate × window + burst,
+/// which again nobody who keeps to both can pass) and 1 at this multiple. Three where the minute
+/// has two: the burst is most of the allowance here, and a page that is reloaded at once is a
+/// second burst.
+pub const HASTE_FULL_AT_ALLOWANCES: u64 = 3;
+
+/// Calls that the page of a busy application makes when it loads. Up to here nothing is haste,
+/// however small a burst the tier declares: they come from one click.
+pub const PAGE_LOAD: u64 = 60;
+
+/// Paging up to one page a second is a person with a hand on the button, whatever the tier allows;
+/// so are as many pages at a stretch, which is also a page load of tables.
 pub const PAGES_BY_HAND: u64 = 60;
 
 /// Requests that one interaction event excuses: a page load of a dozen calls, with room. A forged
@@ -61,7 +77,8 @@ pub const PAGES_BY_HAND: u64 = 60;
 pub const REQUESTS_PER_INTERACTION: u64 = 20;
 
 /// Requests without excuse from which `no_interaction` begins, and where it is certain: two loads
-/// of a busy page say nothing; 120 in a minute with nobody at the controls do.
+/// of a busy page say nothing; 120 in a minute with nobody at the controls do. It counts requests,
+/// not a rate, so it is as quick as the client is and needs no second window.
 pub const UNEXCUSED: Ramp = Ramp { from: 30, to: 120 };
 
 /// Rate that a principal without a tier may keep in the throttle band, and the baseline of its

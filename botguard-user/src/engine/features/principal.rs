@@ -2,7 +2,7 @@
 
 use super::paging::Collection;
 use super::window::LastMinute;
-use crate::engine::throttle::Bucket;
+use crate::engine::throttle::{Allowance, Bucket, Passage};
 use crate::engine::weights;
 use crate::words::clock::Monotonic;
 
@@ -16,7 +16,7 @@ pub(crate) struct Principal {
     collection: Option<Collection>,
     /// When a page of another collection than before was last asked for.
     collection_changed: Option<Monotonic>,
-    /// Tokens left in the throttle band.
+    /// What is left of its allowance.
     pub(crate) bucket: Bucket,
     /// When it was last blocked.
     pub(crate) blocked: Option<Monotonic>,
@@ -30,19 +30,38 @@ pub(crate) struct Charge {
     pub(crate) at: Monotonic,
     /// The collection, if it asks for a page of one.
     pub(crate) page_of: Option<Collection>,
+    /// What the principal may send.
+    pub(crate) allowance: Allowance,
+}
+
+/// A charge and what became of it, to take it back by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) charge: Charge,
+    /// Whether the bucket still had a token for it.
+    pub(crate) passage: Passage,
 }
 
 /// The numbers that signals read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Features {
-    /// Requests in the window, this one included.
-    pub(crate) requests: u32,
+    /// Requests, this one included.
+    pub(crate) requests: Counts,
     /// Those that asked for a page of a collection.
-    pub(crate) pages: u32,
+    pub(crate) pages: Counts,
     /// Whether they were all of one collection.
     pub(crate) spread: Spread,
     /// Distinct verified interaction events in the window.
     pub(crate) interactions: u32,
+}
+
+/// How many there were lately.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    /// In the last [`weights::WINDOW`].
+    pub(crate) window: u32,
+    /// In the last [`weights::HASTE_WINDOW`].
+    pub(crate) haste: u32,
 }
 
 /// Over how many collections the pages of a window are spread.
@@ -54,8 +73,8 @@ pub(crate) enum Spread {
 }
 
 impl Principal {
-    /// Counts one request.
-    pub(crate) fn charge(&mut self, charge: Charge) {
+    /// Counts one request and takes its token.
+    pub(crate) fn charge(&mut self, charge: Charge) -> Receipt {
         self.requests.add(charge.at);
         if let Some(collection) = charge.page_of {
             self.pages.add(charge.at);
@@ -64,13 +83,21 @@ impl Principal {
             }
             self.collection = Some(collection);
         }
+        Receipt {
+            charge,
+            passage: self.bucket.take(charge.at, charge.allowance),
+        }
     }
 
     /// Takes back one request that was charged, since it belongs to another principal.
-    pub(crate) fn uncharge(&mut self, charge: Charge) {
+    pub(crate) fn uncharge(&mut self, receipt: Receipt) {
+        let Receipt { charge, passage } = receipt;
         self.requests.remove(charge.at);
         if charge.page_of.is_some() {
             self.pages.remove(charge.at);
+        }
+        if passage == Passage::Pass {
+            self.bucket.put_back(charge.allowance);
         }
     }
 
@@ -95,8 +122,8 @@ impl Principal {
             .collection_changed
             .is_some_and(|changed| now.since(changed) < weights::WINDOW);
         Features {
-            requests: self.requests.count(now),
-            pages: self.pages.count(now),
+            requests: Counts::of(&self.requests, now),
+            pages: Counts::of(&self.pages, now),
             spread: if changed_lately {
                 Spread::Several
             } else {
@@ -107,13 +134,29 @@ impl Principal {
     }
 }
 
+impl Counts {
+    fn of(events: &LastMinute, now: Monotonic) -> Self {
+        Self {
+            window: events.count(now),
+            haste: events.count_lately(now),
+        }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            window: self.window + other.window,
+            haste: self.haste + other.haste,
+        }
+    }
+}
+
 impl Features {
     /// Both together, of one principal in two records.
     pub(crate) fn with(self, other: Self) -> Self {
         Self {
-            requests: self.requests + other.requests,
-            pages: self.pages + other.pages,
-            spread: match (self.pages, other.pages) {
+            requests: self.requests.with(other.requests),
+            pages: self.pages.with(other.pages),
+            spread: match (self.pages.window, other.pages.window) {
                 (_, 0) => self.spread,
                 (0, _) => other.spread,
                 _ => Spread::Several,

@@ -48,8 +48,12 @@ impl<const BUCKETS: usize> Window<BUCKETS> {
 
     /// Events in the window that ends with, and includes, `now`.
     pub(crate) fn count(&self, now: Monotonic, width: Duration) -> u32 {
+        self.count_last(BUCKETS - 1, now, width)
+    }
+
+    /// The same over the last `n_whole` bucket widths, at most `BUCKETS - 1`.
+    fn count_last(&self, n_whole: usize, now: Monotonic, width: Duration) -> u32 {
         let current = bucket(now, width);
-        let n_whole = BUCKETS - 1;
         let whole: u32 = (0..n_whole)
             .map(|age| self.in_bucket(current, age))
             .map(u32::from)
@@ -100,7 +104,7 @@ impl<const BUCKETS: usize> Window<BUCKETS> {
     }
 }
 
-/// Events of one kind in the last [`weights::WINDOW`], by seconds.
+/// Events of one kind in the last [`weights::WINDOW`] and [`weights::HASTE_WINDOW`], by seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LastMinute(Window<61>);
 
@@ -116,10 +120,16 @@ impl LastMinute {
     pub(crate) fn count(&self, now: Monotonic) -> u32 {
         self.0.count(now, SECOND)
     }
+
+    pub(crate) fn count_lately(&self, now: Monotonic) -> u32 {
+        self.0.count_last(LATELY, now, SECOND)
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+const LATELY: usize = 10;
 const _: () = assert!(weights::WINDOW.as_secs() == 60);
+const _: () = assert!(weights::HASTE_WINDOW.as_secs() == LATELY as u64);
 
 fn bucket(at: Monotonic, width: Duration) -> u32 {
     u32::try_from(at.as_nanoseconds() / nanoseconds(width)).unwrap_or(u32::MAX)
@@ -153,6 +163,12 @@ mod tests {
                 let expected = (k + 1).min(60 * per_second);
                 assert_eq!(
                     u64::from(window.count(now)),
+                    expected,
+                    "{k} at {per_second}/s"
+                );
+                let expected = (k + 1).min(10 * per_second);
+                assert_eq!(
+                    u64::from(window.count_lately(now)),
                     expected,
                     "{k} at {per_second}/s"
                 );
@@ -214,10 +230,12 @@ mod tests {
                     u32::try_from(inside.count()).unwrap()
                 };
                 let second = now_ms / 1_000;
-                let sure = since((second + 1).saturating_sub(60));
-                let at_most = since(second.saturating_sub(60));
-                let count = window.count(at_ns(now_ms * 1_000_000));
-                prop_assert!(sure <= count && count <= at_most, "{sure} {count} {at_most}");
+                let now = at_ns(now_ms * 1_000_000);
+                for (seconds, count) in [(60, window.count(now)), (10, window.count_lately(now))] {
+                    let sure = since((second + 1).saturating_sub(seconds));
+                    let at_most = since(second.saturating_sub(seconds));
+                    prop_assert!(sure <= count && count <= at_most, "{sure} {count} {at_most}");
+                }
             }
         }
     }

@@ -1,28 +1,29 @@
-//! `burst`: more requests of any kind than the tier allows. Value: requests in the window.
+//! `burst`: more requests of any kind than the tier allows. Value: requests in the window that the
+//! evidence names.
 
+use super::excess::{Floors, excess};
 use super::{Grouped, View};
 use crate::engine::decision::{Group, SignalReading};
-use crate::engine::weights::{self, Ramp};
+use crate::engine::weights;
 use crate::words::points::Points;
 
 pub(super) fn read(view: &View<'_>) -> Option<SignalReading> {
-    let requests = view.features.requests;
-    let ramp = Ramp {
-        from: view.allowed,
-        to: view.allowed.saturating_mul(weights::FULL_AT_ALLOWANCES),
+    let floors = Floors {
+        window: 0,
+        haste: weights::PAGE_LOAD,
     };
-    let confidence = ramp.confidence(u64::from(requests));
-    (confidence > Points::ZERO).then(|| SignalReading {
+    let excess = excess(view.features.requests, view.allowance, floors);
+    (excess.confidence > Points::ZERO).then(|| SignalReading {
         id: "burst",
         group: Group::Pattern,
         weight: weights::BURST,
-        confidence,
-        value: f64::from(requests),
+        confidence: excess.confidence,
+        value: f64::from(excess.count),
         evidence: format!(
             "{} requests in {} s where {} are allowed",
-            Grouped(requests),
-            weights::WINDOW.as_secs(),
-            Grouped(u32::try_from(view.allowed).unwrap_or(u32::MAX)),
+            Grouped(excess.count),
+            excess.window.as_secs(),
+            Grouped(u32::try_from(excess.allowed).unwrap_or(u32::MAX)),
         ),
     })
 }

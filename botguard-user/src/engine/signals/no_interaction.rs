@@ -14,7 +14,7 @@ pub(super) fn read(view: &View<'_>) -> Option<SignalReading> {
         ClientClass::Browser => {}
         ClientClass::Machine | ClientClass::Mobile | ClientClass::Any => return None,
     }
-    let (requests, interactions) = (view.features.requests, view.features.interactions);
+    let (requests, interactions) = (view.features.requests.window, view.features.interactions);
     let excused = u64::from(interactions).saturating_mul(weights::REQUESTS_PER_INTERACTION);
     let unexcused = u64::from(requests).saturating_sub(excused);
     let confidence = weights::UNEXCUSED.confidence(unexcused);

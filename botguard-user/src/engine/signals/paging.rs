@@ -1,33 +1,32 @@
 //! `paging`: walking through collections faster than the tier allows requests at all. Value: pages
-//! in the window.
+//! in the window that the evidence names.
 //!
 //! All collections count together, since alternating between two of them excuses nothing.
 
+use super::excess::{Floors, excess};
 use super::{Grouped, Page, View};
 use crate::engine::decision::{Group, SignalReading};
 use crate::engine::features::principal::Spread;
-use crate::engine::weights::{self, Ramp};
+use crate::engine::weights;
 use crate::words::points::Points;
 
 pub(super) fn read(view: &View<'_>) -> Option<SignalReading> {
-    let pages = view.features.pages;
-    let from = view.allowed.max(weights::PAGES_BY_HAND);
-    let ramp = Ramp {
-        from,
-        to: from.saturating_mul(weights::FULL_AT_ALLOWANCES),
+    let floors = Floors {
+        window: weights::PAGES_BY_HAND,
+        haste: weights::PAGES_BY_HAND,
     };
-    let confidence = ramp.confidence(u64::from(pages));
-    (confidence > Points::ZERO).then(|| SignalReading {
+    let excess = excess(view.features.pages, view.allowance, floors);
+    (excess.confidence > Points::ZERO).then(|| SignalReading {
         id: "paging",
         group: Group::Pattern,
         weight: weights::PAGING,
-        confidence,
-        value: f64::from(pages),
+        confidence: excess.confidence,
+        value: f64::from(excess.count),
         evidence: format!(
             "{} × {} in {} s",
             walk(view),
-            Grouped(pages),
-            weights::WINDOW.as_secs()
+            Grouped(excess.count),
+            excess.window.as_secs()
         ),
     })
 }

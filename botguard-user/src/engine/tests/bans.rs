@@ -92,6 +92,26 @@ fn a_good_principal_behind_the_address_spares_it() {
 }
 
 #[test]
+fn a_good_neighbour_spares_the_address_and_not_the_bad_pair() {
+    let mut engine = engine();
+    let (bad, gentle) = (scraper(), from(SCRAPER).hosting().key("free", 100));
+    gentle.sends(&mut engine, 900_000, 5, 10);
+    let mut n_served = 0;
+    // Ten minutes at 70 a second, beside a second key that asks for a page every 5 s.
+    for k in 0..42_000u64 {
+        let ms = 1_000_000 + k * 1_000 / 70;
+        if k % 350 == 0 {
+            gentle.touches(&mut engine, ms);
+            assert_eq!(gentle.send(&mut engine, ms).denial, None);
+        }
+        let decision = bad.send(&mut engine, ms);
+        assert_eq!(decision.ban, None);
+        n_served += u32::from(decision.denial.is_none());
+    }
+    assert_eq!(n_served, 68);
+}
+
+#[test]
 fn who_counts_as_good() {
     let check = |prepare: fn(&mut Engine), expected: usize| {
         let mut engine = engine();

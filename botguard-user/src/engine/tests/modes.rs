@@ -80,7 +80,8 @@ fn the_throttle_band_lets_the_tiers_rate_through() {
         );
         decisions.pop().unwrap()
     };
-    let last = check(Mode::Enforce, 53, 53);
+    // It comes into the band with its 66th request, and has used its burst up by then.
+    let last = check(Mode::Enforce, 113, 113);
     assert_eq!(
         (last.action, last.would),
         (Action::Throttle, Action::Throttle)
@@ -89,8 +90,58 @@ fn the_throttle_band_lets_the_tiers_rate_through() {
         panic!("{last:?}");
     };
     assert!(retry_after <= Duration::from_millis(500) && !retry_after.is_zero());
-    let last = check(Mode::Log, 0, 53);
+    let last = check(Mode::Log, 0, 113);
     assert_eq!((last.action, last.would), (Action::Log, Action::Throttle));
+}
+
+#[test]
+fn whoever_keeps_to_its_rate_and_burst_is_never_throttled() {
+    // Its burst at once, then its rate to the last token, in the band all along.
+    let mut engine = engine();
+    let sender = scraper().asks("/users", "");
+    sender.send(&mut engine, 900_000);
+    let burst = (0..60).map(|_| 1_000_000);
+    let steady = (1..=240).map(|k| 1_000_000 + k * 500);
+    let mut n_within = 0;
+    for ms in burst.chain(steady) {
+        let decision = sender.send(&mut engine, ms);
+        assert_eq!(decision.denial, None, "at {ms} ms");
+        n_within += u32::from(decision.reason == Reason::WithinThrottleRate);
+    }
+    assert!(n_within > 200, "{n_within}");
+    // One more at once is one too many.
+    assert_eq!(sender.send(&mut engine, 1_120_000).action, Action::Throttle);
+}
+
+#[test]
+fn a_watched_route_shows_what_enforcing_it_would_do() {
+    let watched = POLICY.replace(
+        "mode = \"enforce\"\n    expects",
+        "mode = \"log\"\n    expects",
+    );
+    assert_ne!(watched, POLICY);
+    let play = |policy: &str| {
+        let policy = compile(Mode::Enforce, policy, BanPolicy::default());
+        let mut engine = Engine::new(policy, PrincipalCapacity(1_000));
+        let (one, other) = (scraper().asks("/users", ""), scraper().asks("/pages", ""));
+        one.send(&mut engine, 900_000);
+        let would = |k: u64| match k % 3 {
+            0 => one.send(&mut engine, 1_000_000 + k * 20).would,
+            _ => other.send(&mut engine, 1_000_000 + k * 20).would,
+        };
+        (0..400).map(would).collect::<Vec<_>>()
+    };
+    let (enforced, watched) = (play(POLICY), play(&watched));
+    let on_the_watched = |would: &[Action]| -> Vec<Action> {
+        let would = would.iter().enumerate();
+        would
+            .filter(|(k, _)| k % 3 != 0)
+            .map(|(_, it)| *it)
+            .collect()
+    };
+    let expected = on_the_watched(&enforced);
+    assert!(expected.contains(&Action::Allow) && expected.contains(&Action::Throttle));
+    assert_eq!(on_the_watched(&watched), expected);
 }
 
 #[test]
