@@ -64,7 +64,7 @@ impl Body for ClientBody {
             Source::Own(body) => std::task::ready!(Pin::new(body).poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
         };
-        let frame = frame.map(|frame| frame.map(without_own_trailers));
+        let frame = frame.map(|frame| frame.map(with_clean_trailers));
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(finisher), Some(data)) = (&mut self.finisher, frame.data_ref()) {
@@ -150,7 +150,7 @@ impl Body for UpstreamBody {
             }
             Some(Err(_)) | None => self.bytes.end(),
         }
-        Poll::Ready(frame.map(|frame| frame.map(without_own_trailers)))
+        Poll::Ready(frame.map(|frame| frame.map(with_clean_trailers)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -190,11 +190,12 @@ impl RequestBytes {
     }
 }
 
-/// `Botguard-*` fields are botguard's own word, in a trailer as in a header.
-fn without_own_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// `Botguard-*` fields are botguard's own word, and what a proxy says is the proxy's, in a trailer
+/// as in a header.
+fn with_clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            headers::remove_own(&mut trailers);
+            headers::clean_trailers(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
