@@ -148,7 +148,8 @@ impl Body for UpstreamBody {
                     self.bytes.end();
                 }
             }
-            Some(Err(_)) | None => self.bytes.end(),
+            Some(Err(_broken)) => self.bytes.break_off(),
+            None => self.bytes.end(),
         }
         Poll::Ready(frame.map(|frame| frame.map(with_clean_trailers)))
     }
@@ -170,6 +171,7 @@ pub(super) struct RequestBytes(Arc<Progress>);
 struct Progress {
     count: AtomicU64,
     ended: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl RequestBytes {
@@ -183,6 +185,16 @@ impl RequestBytes {
 
     pub(super) fn add(&self, bytes: usize) {
         self.0.count.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The client left in the middle of it, or framed it wrongly.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.broken.load(Ordering::Relaxed)
+    }
+
+    fn break_off(&self) {
+        self.0.broken.store(true, Ordering::Relaxed);
+        self.end();
     }
 
     fn end(&self) {

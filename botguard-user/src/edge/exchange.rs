@@ -188,4 +188,5 @@ fn count_failure(failure: &UpstreamFailure) {
         "no response from the upstream"
     );
     metrics::counter!("botguard_upstream_failures_total", "kind" => kind).increment(1);
+        UpstreamFailure::ClientBroke => "client_broke",
 }

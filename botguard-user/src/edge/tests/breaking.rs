@@ -179,3 +179,20 @@ async fn a_client_that_leaves_in_mid_response_is_finished_once() {
     drop(client);
     assert_eq!(edge.stop().await, []);
 }
+
+#[tokio::test]
+async fn a_broken_upload_is_not_the_upstream_s_fault() {
+    let silent = scripted(b"", CancellationToken::new()).await;
+    let mut edge = start(silent).await;
+    let mut tls = edge.connect(b"http/1.1").await;
+    tls.write_all(
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n-3\r\nabc",
+    )
+    .await
+    .unwrap();
+    let mut answer = Vec::new();
+    tls.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
+    let (facts, _) = edge.finished().await;
+    assert_eq!(answered(&facts), (AnsweredBy::Botguard, 400));
+}
