@@ -22,6 +22,7 @@ use crate::audit::record::{BanRecord, Event};
 use crate::audit::writer::AuditLog;
 use crate::edge::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
 use crate::edge::identity::{IdentitySettings, KeyHasher};
+use crate::edge::redact::Redactor;
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{InteractionFacts, RequestFacts, ResponseFacts};
 use crate::engine::policy::Policy;
@@ -141,6 +142,7 @@ impl Pipeline {
 
     fn facts(&self, head: &RequestHead<'_>, view: &View) -> RequestFacts {
         let ip = head.client.ip();
+        let query = head.parts.uri.query().unwrap_or_default();
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
@@ -148,8 +150,11 @@ impl Pipeline {
             key: self.key(head),
             fingerprint: self.fingerprint(head),
             method: head.parts.method.clone(),
-            path: head.path.into(),
-            query: head.parts.uri.query().unwrap_or_default().into(),
+            // An API key in it would come out again in evidence. Its place keeps a keyed hash.
+            path: Redactor::new(&view.identity, &self.hasher)
+                .path(&head.parts.headers, query, head.path)
+                .into(),
+            query: query.into(),
         }
     }
 

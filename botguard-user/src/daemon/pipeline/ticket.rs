@@ -14,7 +14,7 @@ use crate::audit::record::{
 };
 use crate::edge::gate::{BrokenBy, RefusedRequest, RequestHead};
 use crate::edge::identity::KeyHasher;
-use crate::edge::redact::Redactor;
+use crate::edge::redact::{Redactor, without_user};
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::engine::{Pending, weights};
@@ -133,6 +133,12 @@ pub(super) fn refused_record(
         total: Duration::ZERO,
     };
     let authority = request.parts.uri.authority().map_or("", |it| it.as_str());
+    let query = request.parts.uri.query().unwrap_or_default();
+    let path = Redactor::new(&view.identity, hasher).path(
+        &request.parts.headers,
+        query,
+        request.parts.uri.path(),
+    );
     RequestRecord {
         request_id: request_id.to_owned(),
         policy: view.policy_hash.to_string(),
@@ -162,7 +168,7 @@ pub(super) fn refused_record(
         enforcement: None,
         timing: TimingRecord::of(Duration::ZERO, &response),
         http: HttpRecord {
-            path: request.parts.uri.path().to_owned(),
+            path,
             route: "default".to_owned(),
             status: request.status,
             ..Redacted::of(request.parts, authority, view, hasher).into_record()
@@ -200,7 +206,7 @@ impl Redacted {
         Self {
             version: parts.version,
             method: parts.method.clone(),
-            host: authority.to_owned(),
+            host: without_user(authority).to_owned(),
             query: redactor.query(&parts.headers, query),
             headers: redactor.headers(&parts.headers, query),
         }
