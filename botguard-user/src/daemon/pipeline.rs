@@ -20,7 +20,9 @@ use self::ticket::InFlight;
 use super::enforcer::{BanOutcome, Enforcer};
 use crate::audit::record::{BanRecord, Event};
 use crate::audit::writer::AuditLog;
-use crate::edge::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
+use crate::edge::gate::{
+    Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
+};
 use crate::edge::identity::{IdentitySettings, KeyHasher};
 use crate::edge::redact::Redactor;
 use crate::engine::decision::{Action, BanProposal, Decision};
@@ -200,7 +202,13 @@ impl Gate for Pipeline {
             let mut engine = self.engine.lock();
             // Read under the lock, so that the engine's time never runs backwards.
             let start = Monotonic::read();
-            let decided = engine.decide(start, &facts);
+            let decided = match head.asks {
+                Asks::Application => {
+                    let (decision, pending) = engine.decide(start, &facts);
+                    (decision, Some(pending))
+                }
+                Asks::Botguard => (engine.decide_own(&facts), None),
+            };
             let end = Monotonic::read();
             (end, end.since(start), decided)
         };
@@ -239,7 +247,9 @@ impl Gate for Pipeline {
         };
         let n_principals = {
             let mut engine = self.engine.lock();
-            engine.observe(Monotonic::read(), &in_flight.pending, response);
+            if let Some(pending) = &in_flight.pending {
+                engine.observe(Monotonic::read(), pending, response);
+            }
             engine.principals()
         };
         metrics::principals(n_principals);

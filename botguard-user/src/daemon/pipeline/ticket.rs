@@ -28,7 +28,8 @@ use crate::words::points::Points;
 pub(super) struct InFlight {
     pub(super) facts: RequestFacts,
     pub(super) decision: Decision,
-    pub(super) pending: Pending,
+    /// None of a request that is no evidence.
+    pub(super) pending: Option<Pending>,
     pub(super) broken_off: Option<BrokenBy>,
     request_id: Arc<str>,
     policy_hash: Arc<str>,
@@ -42,7 +43,7 @@ pub(super) struct Decided {
     pub(super) request_id: Arc<str>,
     pub(super) facts: RequestFacts,
     pub(super) decision: Decision,
-    pub(super) pending: Pending,
+    pub(super) pending: Option<Pending>,
     pub(super) decided: Monotonic,
     pub(super) elapsed: Duration,
 }
