@@ -201,6 +201,33 @@ impl Engine {
         (decision, pending)
     }
 
+    /// Decides on a request that botguard answers itself. It is no evidence, so nothing is scored
+    /// and nothing remembered: only what the address was listed or banned for before counts.
+    #[must_use]
+    pub fn decide_own(&self, facts: &RequestFacts) -> Decision {
+        let route = self.policy.route(&facts.method, &facts.path);
+        let mode = route.mode.min(self.policy.mode());
+        let wish = Wish::of_standing(&facts.standing);
+        let would = wish.action();
+        let (action, denial, reason) = match wish.course(self.policy.mode(), mode) {
+            Course::Forward(forward) => (forward.action.action(), None, forward.reason),
+            Course::Deny(denied, reason) => (denied.action(), Some(denied.denial()), reason),
+        };
+        Decision {
+            score: Breakdown::default(),
+            action,
+            would,
+            denial,
+            mode,
+            route: Arc::clone(&route.name),
+            class: route.expects,
+            thresholds: route.thresholds.both(),
+            threshold: None,
+            reason,
+            ban: None,
+        }
+    }
+
     /// Learns from how a request ended. To be called once for each [`Pending`].
     pub fn observe(&mut self, now: Monotonic, pending: &Pending, response: &ResponseFacts) {
         if !is_acceptance(response) {

@@ -1,7 +1,7 @@
 //! An edge host ready to run botguard: a lab with a certificate, a configuration, an ASN table, and
 //! the sample application on its loopback.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -56,10 +56,19 @@ impl Host {
 
     /// Starts the application that the configuration names as upstream.
     pub fn serve(&mut self, api: Arc<SampleApi>) {
+        self.serve_with(|| api.serve(UPSTREAM));
+    }
+
+    /// The same with another application, which serves on [`UPSTREAM`].
+    pub fn serve_with<F, W>(&mut self, application: W)
+    where
+        F: Future<Output = Result<()>>,
+        W: FnOnce() -> F + Send + 'static,
+    {
         let mut end = self.end.subscribe();
         self.threads.push(self.lab.edge.spawn(move || async move {
             tokio::select! {
-                served = api.serve(SocketAddr::from(([127, 0, 0, 1], 3000))) => served,
+                served = application() => served,
                 // An error means that the host is gone, which is the end too.
                 _ = end.wait_for(|&over| over) => Ok(()),
             }
@@ -115,6 +124,9 @@ fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
+
+/// Where the configuration says that the application listens.
+pub const UPSTREAM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 
 /// The table that the repository ships; `tests/data/README.md` has its attribution.
 const ASN_EXTRACT: &str = include_str!("../data/asn-extract.csv");

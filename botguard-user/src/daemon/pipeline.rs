@@ -20,8 +20,11 @@ use self::ticket::InFlight;
 use super::enforcer::{BanOutcome, Enforcer};
 use crate::audit::record::{BanRecord, Event};
 use crate::audit::writer::AuditLog;
-use crate::edge::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
+use crate::edge::gate::{
+    Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
+};
 use crate::edge::identity::{IdentitySettings, KeyHasher};
+use crate::edge::redact::Redactor;
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{InteractionFacts, RequestFacts, ResponseFacts};
 use crate::engine::policy::Policy;
@@ -141,6 +144,7 @@ impl Pipeline {
 
     fn facts(&self, head: &RequestHead<'_>, view: &View) -> RequestFacts {
         let ip = head.client.ip();
+        let query = head.parts.uri.query().unwrap_or_default();
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
@@ -148,8 +152,11 @@ impl Pipeline {
             key: self.key(head),
             fingerprint: self.fingerprint(head),
             method: head.parts.method.clone(),
-            path: head.path.into(),
-            query: head.parts.uri.query().unwrap_or_default().into(),
+            // An API key in it would come out again in evidence. Its place keeps a keyed hash.
+            path: Redactor::new(&view.identity, &self.hasher)
+                .path(&head.parts.headers, query, head.path)
+                .into(),
+            query: query.into(),
         }
     }
 
@@ -195,7 +202,13 @@ impl Gate for Pipeline {
             let mut engine = self.engine.lock();
             // Read under the lock, so that the engine's time never runs backwards.
             let start = Monotonic::read();
-            let decided = engine.decide(start, &facts);
+            let decided = match head.asks {
+                Asks::Application => {
+                    let (decision, pending) = engine.decide(start, &facts);
+                    (decision, Some(pending))
+                }
+                Asks::Botguard => (engine.decide_own(&facts), None),
+            };
             let end = Monotonic::read();
             (end, end.since(start), decided)
         };
@@ -234,7 +247,9 @@ impl Gate for Pipeline {
         };
         let n_principals = {
             let mut engine = self.engine.lock();
-            engine.observe(Monotonic::read(), &in_flight.pending, response);
+            if let Some(pending) = &in_flight.pending {
+                engine.observe(Monotonic::read(), pending, response);
+            }
             engine.principals()
         };
         metrics::principals(n_principals);

@@ -64,7 +64,7 @@ impl Body for ClientBody {
             Source::Own(body) => std::task::ready!(Pin::new(body).poll_frame(cx))
                 .map(|frame| frame.map_err(|never| match never {})),
         };
-        let frame = frame.map(|frame| frame.map(without_own_trailers));
+        let frame = frame.map(|frame| frame.map(with_clean_trailers));
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(finisher), Some(data)) = (&mut self.finisher, frame.data_ref()) {
@@ -148,9 +148,10 @@ impl Body for UpstreamBody {
                     self.bytes.end();
                 }
             }
-            Some(Err(_)) | None => self.bytes.end(),
+            Some(Err(_broken)) => self.bytes.break_off(),
+            None => self.bytes.end(),
         }
-        Poll::Ready(frame.map(|frame| frame.map(without_own_trailers)))
+        Poll::Ready(frame.map(|frame| frame.map(with_clean_trailers)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -170,6 +171,7 @@ pub(super) struct RequestBytes(Arc<Progress>);
 struct Progress {
     count: AtomicU64,
     ended: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl RequestBytes {
@@ -185,16 +187,27 @@ impl RequestBytes {
         self.0.count.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// The client left in the middle of it, or framed it wrongly.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.broken.load(Ordering::Relaxed)
+    }
+
+    fn break_off(&self) {
+        self.0.broken.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
     fn end(&self) {
         self.0.ended.store(true, Ordering::Relaxed);
     }
 }
 
-/// `Botguard-*` fields are botguard's own word, in a trailer as in a header.
-fn without_own_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// `Botguard-*` fields are botguard's own word, and what a proxy says is the proxy's, in a trailer
+/// as in a header.
+fn with_clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            headers::remove_own(&mut trailers);
+            headers::clean_trailers(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

@@ -83,7 +83,7 @@ async fn shake_hands(
     live: &Live,
     shutdown: &CancellationToken,
 ) -> Option<TlsStream<ClientStream>> {
-    let stream = ClientStream::new(tcp, live.abort().clone());
+    let stream = ClientStream::new(tcp, live.abort().clone(), site.limits.send_timeout);
     let failed = |kind: &'static str| {
         metrics::counter!("botguard_handshakes_failed_total", "kind" => kind).increment(1);
         None
@@ -168,20 +168,28 @@ async fn drive<C: Connection>(
             }
             () = shutdown.cancelled(), if state == State::Serving => {
                 state = State::Draining;
+                idle.set(sleep(limits.header_timeout));
                 connection.as_mut().graceful_shutdown();
             }
             () = flush.as_mut(), if state == State::Flushing => {
                 live.abort().cancel();
                 return;
             }
-            () = idle.as_mut(), if state == State::Serving => {
+            () = idle.as_mut(), if state != State::Flushing => {
                 let begun = live.begun_if_idle();
-                if begun.is_some() && begun == begun_at_last_look {
-                    state = State::Draining;
-                    connection.as_mut().graceful_shutdown();
-                } else {
-                    begun_at_last_look = begun;
-                    idle.set(sleep(limits.idle_timeout));
+                match state {
+                    // hyper waits for the client's part of the shutdown, and before all for its
+                    // preface.
+                    State::Draining if begun.is_some() => return,
+                    State::Serving if begun.is_some() && begun == begun_at_last_look => {
+                        state = State::Draining;
+                        idle.set(sleep(limits.header_timeout));
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    _ => {
+                        begun_at_last_look = begun;
+                        idle.set(sleep(limits.idle_timeout));
+                    }
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::body::{ClientBody, RequestBytes, UpstreamBody};
 use super::connection::Site;
 use super::connections::Live;
 use super::finish::Finisher;
-use super::gate::{RefusedRequest, RequestHead};
+use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
 use super::problem::{self, Problem};
 use super::reserved::MAX_BODY_BYTES;
@@ -48,12 +48,18 @@ impl Exchange {
             Ok(target) => target,
             Err(error) => return self.refuse(&parts, client, &error),
         };
+        let asks = if edge.reserved.owns(&target.path) {
+            Asks::Botguard
+        } else {
+            Asks::Application
+        };
         let head = RequestHead {
             parts: &parts,
             path: &target.path,
             authority: &target.authority,
             client,
             local: self.local,
+            asks,
         };
         let admission = edge.gate.admit(&head);
         let bytes = RequestBytes::default();
@@ -72,7 +78,7 @@ impl Exchange {
                 finisher,
             );
         }
-        if edge.reserved.owns(&target.path) {
+        if asks == Asks::Botguard {
             let whole = Limited::new(body, MAX_BODY_BYTES).collect();
             let response = match timeout(self.site.limits.header_timeout, whole).await {
                 Ok(Ok(body)) => {
@@ -182,6 +188,7 @@ fn count_failure(failure: &UpstreamFailure) {
         UpstreamFailure::Broken(_) => "broken",
         UpstreamFailure::FirstByteTimeout => "first_byte_timeout",
         UpstreamFailure::ClientStalled => "client_stalled",
+        UpstreamFailure::ClientBroke => "client_broke",
     };
     tracing::debug!(
         error = failure as &dyn std::error::Error,

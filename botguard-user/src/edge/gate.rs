@@ -48,6 +48,18 @@ pub struct RequestHead<'a> {
     pub client: ClientAddress,
     /// The local address of the connection.
     pub local: SocketAddr,
+    /// Whose answer it asks for.
+    pub asks: Asks,
+}
+
+/// Whose answer a request asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Asks {
+    /// The upstream's.
+    Application,
+    /// botguard's own, under the reserved prefix: no evidence about a client, whose page asks for
+    /// it on its own.
+    Botguard,
 }
 
 /// A request without a path or authority that all who read it would agree on.

@@ -1,6 +1,7 @@
 //! Header fields on their way through: hop-by-hop ones end here, what clients must not claim is
 //! taken away, and what the upstream may believe is set.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{self, Entry};
@@ -33,6 +34,7 @@ pub(super) fn to_upstream(
         .any(|value| list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")));
     remove_hop_by_hop(headers);
     remove_own(headers);
+    remove_lookalikes(headers);
     // Whether to go on was ours to say, and hyper has said it.
     headers.remove(header::EXPECT);
     if wants_trailers {
@@ -40,7 +42,7 @@ pub(super) fn to_upstream(
     }
     join_cookies(headers);
     if way.peer_trust == PeerTrust::Untrusted {
-        remove_claims(headers);
+        remove_where(headers, |name| is_claim(name.as_str()));
     }
     set_forwarding(headers, way);
     for (name, value) in added {
@@ -54,9 +56,44 @@ pub(super) fn to_client(headers: &mut HeaderMap) {
     remove_own(headers);
 }
 
+/// Removes from trailers what they may not say: an application that reads them as header fields
+/// would believe it.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_own(trailers);
+    remove_where(trailers, |name| is_claim(&dashed(name)));
+}
+
 /// Removes every `Botguard-*` field.
-pub(super) fn remove_own(headers: &mut HeaderMap) {
-    remove_where(headers, |name| name.as_str().starts_with("botguard-"));
+fn remove_own(headers: &mut HeaderMap) {
+    remove_where(headers, |name| dashed(name).starts_with("botguard-"));
+}
+
+/// Removes fields that some applications cannot tell from those that are set or removed here.
+fn remove_lookalikes(headers: &mut HeaderMap) {
+    remove_where(headers, |name| match dashed(name) {
+        Cow::Borrowed(_) => false,
+        Cow::Owned(name) => {
+            is_claim(&name)
+                || [header::HOST, header::CONTENT_LENGTH]
+                    .iter()
+                    .chain(&HOP_BY_HOP)
+                    .any(|known| *known == name.as_str())
+        }
+    });
+}
+
+/// With `-` for each `_`: CGI and its heirs (WSGI, Rack, PHP) make one name of both.
+fn dashed(name: &HeaderName) -> Cow<'_, str> {
+    if name.as_str().contains('_') {
+        Cow::Owned(name.as_str().replace('_', "-"))
+    } else {
+        Cow::Borrowed(name.as_str())
+    }
+}
+
+/// Whether only a proxy may say it.
+fn is_claim(name: &str) -> bool {
+    matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
 /// RFC 9110 section 7.6.1, including the fields that `Connection` names.
@@ -70,14 +107,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
-}
-
-/// Removes what only a proxy may say.
-fn remove_claims(headers: &mut HeaderMap) {
-    headers.remove(header::FORWARDED);
-    headers.remove(header::VIA);
-    headers.remove("x-real-ip");
-    remove_where(headers, |name| name.as_str().starts_with("x-forwarded-"));
 }
 
 /// An absent field is set; a present one is a trusted proxy's by now: lists are appended to, the
@@ -216,6 +245,8 @@ mod tests {
                 ("accept", "*/*"),
                 ("botguard-score", "0.00"),
                 ("botguard-request-id", "forged"),
+                ("botguard_action", "allow"),
+                ("botguard_request-id", "forged"),
                 ("connection", "close, X-Secret-Hop"),
                 ("cookie", "a=1"),
                 ("cookie", "b=2"),
@@ -224,9 +255,13 @@ mod tests {
                 ("keep-alive", "5"),
                 ("te", "gzip, trailers"),
                 ("transfer-encoding", "chunked"),
+                ("transfer_encoding", "chunked"),
                 ("upgrade", "websocket"),
                 ("via", "1.1 forged"),
                 ("x-forwarded-for", "10.0.0.1"),
+                ("x_forwarded_for", "10.0.0.1"),
+                ("x_my_field", "kept"),
+                ("x_real-ip", "10.0.0.1"),
                 ("x-forwarded-port", "1"),
                 ("x-forwarded-proto", "http"),
                 ("x-real-ip", "10.0.0.1"),
@@ -242,6 +277,7 @@ mod tests {
                 ("x-forwarded-for", "192.0.2.1"),
                 ("x-forwarded-host", "a.test"),
                 ("x-forwarded-proto", "https"),
+                ("x_my_field", "kept"),
             ],
         );
     }
@@ -274,6 +310,7 @@ mod tests {
     fn responses_keep_what_is_the_application_s() {
         let mut headers = map(&[
             ("botguard-observe", "records=3"),
+            ("botguard_observe", "records=3"),
             ("connection", "keep-alive"),
             ("set-cookie", "a=1"),
             ("trailer", "grpc-status"),

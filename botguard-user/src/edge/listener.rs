@@ -45,6 +45,7 @@ pub(super) struct Limits {
     pub(super) handshake_timeout: Duration,
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
+    pub(super) send_timeout: Duration,
     pub(super) max_header_bytes: usize,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_source: usize,

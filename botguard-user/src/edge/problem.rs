@@ -102,6 +102,11 @@ impl From<&UpstreamFailure> for Problem {
                 "gateway-timeout",
                 "Gateway timeout",
             ),
+            UpstreamFailure::ClientBroke => (
+                StatusCode::BAD_REQUEST,
+                "malformed-request",
+                "Malformed request",
+            ),
             UpstreamFailure::ClientStalled => (
                 StatusCode::REQUEST_TIMEOUT,
                 "request-timeout",

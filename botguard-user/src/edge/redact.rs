@@ -1,6 +1,9 @@
 //! Headers and query strings as the audit record may hold them: secrets replaced by what
 //! identifies them without giving them away. Pure.
 //!
+//! A secret is known by the name that it goes by; an API key also by itself, wherever it stands. A
+//! secret that is a segment of a path under no name cannot be told from any other.
+//!
 //! `Authorization` keeps its scheme, cookies keep their names, an API key becomes its public id
 //! and hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`). Names are
 //! lower case, and in wire order except that lines of one name stand together (what the `http`
@@ -48,6 +51,17 @@ impl<'a> Redactor<'a> {
         self.without_key(self.parameters(query), key.as_ref())
     }
 
+    /// A decoded path. `headers` and `query` only tell the API key.
+    #[must_use]
+    pub fn path(&self, headers: &HeaderMap, query: &str, path: &str) -> String {
+        let key = self.settings.api_key(headers, query);
+        let path = match path.split_once(';') {
+            Some((path, rest)) => format!("{path};{}", self.parameters(rest)),
+            None => path.to_owned(),
+        };
+        self.without_key(path, key.as_ref())
+    }
+
     fn header(&self, name: &HeaderName, value: &str) -> String {
         if *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION {
             return self.credentials(value);
@@ -61,10 +75,10 @@ impl<'a> Redactor<'a> {
         if sounds_secret(name.as_str()) {
             return self.hash(value);
         }
-        if *name == header::REFERER {
-            return self.url(value);
+        if *name == header::HOST {
+            return without_user(value).to_owned();
         }
-        value.to_owned()
+        self.url(value)
     }
 
     /// `Scheme #hash`; without a scheme that is registered, all of it may be the secret.
@@ -93,28 +107,42 @@ impl<'a> Redactor<'a> {
         pairs.collect::<Vec<_>>().join("; ")
     }
 
+    /// `;` separates parameters too, to older readers.
     fn parameters(&self, query: &str) -> String {
-        let parameters = query
-            .split('&')
-            .map(|parameter| match parameter.split_once('=') {
-                Some((name, secret)) if self.is_secret_parameter(&identity::decode(name)) => {
-                    format!("{name}={}", self.hash(&identity::decode(secret)))
-                }
-                _ => parameter.to_owned(),
-            });
-        parameters.collect::<Vec<_>>().join("&")
+        let parameters = query.split_inclusive(['&', ';']).map(|parameter| {
+            let bare = parameter.trim_end_matches(['&', ';']);
+            let separator = &parameter[bare.len()..];
+            let Some((name, value)) = bare.split_once('=') else {
+                return parameter.to_owned();
+            };
+            let decoded = identity::decode(value);
+            // A URL in a parameter has parameters of its own.
+            if self.is_secret_parameter(&identity::decode(name)) || self.url(&decoded) != decoded {
+                format!("{name}={}{separator}", self.hash(&decoded))
+            } else {
+                parameter.to_owned()
+            }
+        });
+        parameters.collect()
     }
 
-    /// Query and fragment of a URL carry parameters, and the fragment of OAuth a token.
+    /// Anything that may be a URL: its query and fragment carry parameters (the fragment of OAuth a
+    /// token), its authority a password.
     fn url(&self, url: &str) -> String {
-        match url.find(['?', '#']) {
-            Some(at) => {
-                let (path, rest) = url.split_at(at + 1);
-                let parts = rest.split('#').map(|part| self.parameters(part));
-                format!("{path}{}", parts.collect::<Vec<_>>().join("#"))
+        let (before, rest) = match url.find(['?', '#']) {
+            Some(at) => url.split_at(at + 1),
+            None => (url, ""),
+        };
+        let before = match before.split_once("://") {
+            Some((scheme, after)) => {
+                let end = after.find(['/', '?', '#']).unwrap_or(after.len());
+                let (authority, path) = after.split_at(end);
+                format!("{scheme}://{}{path}", without_user(authority))
             }
-            None => url.to_owned(),
-        }
+            None => before.to_owned(),
+        };
+        let parts = rest.split('#').map(|part| self.parameters(part));
+        before + &parts.collect::<Vec<_>>().join("#")
     }
 
     fn is_key_header(&self, name: &HeaderName) -> bool {
@@ -130,8 +158,15 @@ impl<'a> Redactor<'a> {
     /// An API key may have been pasted where nobody expects it.
     fn without_key(&self, text: String, key: Option<&RawKey<'_>>) -> String {
         match key.map(RawKey::expose) {
-            Some(key) if key.len() >= MIN_SEARCHED && text.contains(key) => {
-                text.replace(key, &self.key(key))
+            Some(key) if key.len() >= MIN_SEARCHED => {
+                if text.contains(key) {
+                    return text.replace(key, &self.key(key));
+                }
+                let decoded = identity::decode(&text);
+                if decoded.contains(key) {
+                    return decoded.replace(key, &self.key(key));
+                }
+                text
             }
             _ => text,
         }
@@ -158,6 +193,17 @@ fn sounds_secret(name: &str) -> bool {
         Cow::Borrowed(name)
     };
     SECRET_WORDS.iter().any(|word| name.contains(word))
+        || name
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|part| SECRET_NAMES.contains(&part))
+}
+
+/// An authority without the user and password before its host.
+#[must_use]
+pub fn without_user(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_user, host)| host)
 }
 
 /// Registered schemes (IANA, HTTP Authentication Schemes), and two that are common beside them.
@@ -184,17 +230,25 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// Sorted by how often they are seen. `code` is OAuth's authorisation code.
-const SECRET_WORDS: [&str; 9] = [
+const SECRET_WORDS: [&str; 14] = [
     "token",
     "key",
     "secret",
-    "password",
+    "passw",
     "code",
-    "passwd",
-    "session",
+    "auth",
+    "sess",
     "signature",
     "jwt",
+    "cookie",
+    "credential",
+    "csrf",
+    "bearer",
+    "saml",
 ];
+
+/// The same, too short to be looked for inside of other words.
+const SECRET_NAMES: [&str; 8] = ["sid", "sig", "otp", "pin", "pwd", "pass", "dpop", "nonce"];
 
 /// Shorter keys would be found in words.
 const MIN_SEARCHED: usize = 6;
@@ -238,6 +292,17 @@ mod tests {
         check("authorization", "s3cret", "#{s3cret}");
         check("cookie", "a=s3cret; theme=", "a=#{s3cret}; theme=");
         check("cookie", "s3cret", "#{s3cret}");
+        check("set-cookie", "s3cret", "#{s3cret}");
+        check("x-forwarded-access-authorization", "s3cret", "#{s3cret}");
+        check("dpop", "s3cret", "#{s3cret}");
+        check("host", "user:s3cret@a.test", "a.test");
+        check("referer", "https://u:s3cret@a.test/x", "https://a.test/x");
+        check(
+            "x-original-url",
+            "/a?b=1&token=s3cret",
+            "/a?b=1&token=#{s3cret}",
+        );
+        check("x-address", "me@a.test", "me@a.test");
         check("x-csrf-token", "s3cret", "#{s3cret}");
         check("referer", "https://a.test/p?q=1", "https://a.test/p?q=1");
         check(
@@ -261,6 +326,47 @@ mod tests {
         check("pass%77ord=s3cret", "pass%77ord={}");
         check("token=s3%63ret", "token={}");
         check("password=", "password=");
+        check("a=1;password=s3cret;b=2", "a=1;password={};b=2");
+        check("pwd=s3cret&sid=s3cret&inside=1", "pwd={}&sid={}&inside=1");
+        check(
+            "Authorization=s3cret&PHPSESSID=s3cret",
+            "Authorization={}&PHPSESSID={}",
+        );
+    }
+
+    #[test]
+    fn paths() {
+        let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-app", "0123456789".parse().unwrap());
+        let check = |path: &str, expected: &str| {
+            let redacted = Redactor::new(&settings, &hasher).path(&headers, "", path);
+            let key = format!("012…#{}", hasher.hash("0123456789"));
+            let secret = format!("#{}", hasher.hash("s3cret"));
+            let expected = expected.replace("{key}", &key).replace("{}", &secret);
+            assert_eq!(redacted, expected, "{path}");
+        };
+        check("/users/7", "/users/7");
+        check("/keys/0123456789/use", "/keys/{key}/use");
+        check("/keys/01234567%38%39", "/keys/{key}");
+        check("/users;jsessionid=s3cret", "/users;jsessionid={}");
+        check("/users;page=2", "/users;page=2");
+    }
+
+    #[test]
+    fn an_encoded_copy_of_the_key_is_found() {
+        let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
+        let redactor = Redactor::new(&settings, &hasher);
+        let key = format!("012…#{}", hasher.hash("0123456789"));
+        let query = "a=%301234%356789&app=0123456789";
+        let redacted = redactor.query(&HeaderMap::new(), query);
+        assert!(redacted.starts_with(&format!("a={key}&")), "{redacted}");
+        let query = "next=%2Flogin%3Ftoken%3Ds3cret";
+        let redacted = redactor.query(&HeaderMap::new(), query);
+        let value = hasher.hash("/login?token=s3cret");
+        assert_eq!(redacted, format!("next=#{value}"));
+        let plain = "next=%2Flogin%3Fpage%3D2";
+        assert_eq!(redactor.query(&HeaderMap::new(), plain), plain);
     }
 
     proptest! {

@@ -127,7 +127,7 @@ pub(super) struct Upstream {
     first_byte_timeout: Duration,
 }
 
-/// Why there is no response. Blame: the upstream, except [`Self::ClientStalled`].
+/// Why there is no response. Blame: the upstream, unless another is named.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpstreamFailure {
     #[error("no connection to the application")]
@@ -141,6 +141,9 @@ pub(super) enum UpstreamFailure {
     /// Blame: the client.
     #[error("the request's body stopped arriving")]
     ClientStalled,
+    /// Blame: the client.
+    #[error("the request's body broke off, or is not framed as HTTP")]
+    ClientBroke,
 }
 
 impl Upstream {
@@ -206,7 +209,13 @@ impl Upstream {
         let mut seen = None;
         loop {
             if let Ok(outcome) = timeout(self.first_byte_timeout, &mut response).await {
-                return outcome.map_err(failure);
+                return outcome.map_err(|error| {
+                    if body.bytes().is_broken() {
+                        UpstreamFailure::ClientBroke
+                    } else {
+                        failure(error)
+                    }
+                });
             }
             // While the body makes progress, as in a long upload, there is nothing to answer yet.
             let progress = Some((body.bytes().count(), body.bytes().has_ended()));

@@ -105,6 +105,25 @@ impl Wish {
         }
     }
 
+    /// For a request without a score.
+    pub(crate) fn of_standing(standing: &Standing) -> Self {
+        let (kind, reason) = match standing {
+            Standing::Allowed => (WishKind::Pass, Reason::OperatorAllow),
+            Standing::Unlisted => (WishKind::Pass, Reason::BelowThresholds),
+            Standing::Blocked { rule } => (
+                WishKind::Ban,
+                Reason::Banned {
+                    rule: Arc::clone(rule),
+                },
+            ),
+        };
+        Self {
+            kind,
+            reason,
+            threshold: None,
+        }
+    }
+
     /// The action, if the mode were enforce.
     pub(crate) const fn action(&self) -> Action {
         match self.kind {

@@ -87,10 +87,14 @@ impl Prefix {
         &self.0
     }
 
-    /// Whether a decoded, dot-normalised path is the prefix or lies under it.
+    /// Whether a decoded, dot-normalised path is the prefix or lies under it, to applications that
+    /// tell upper case from lower and to those that do not.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
-        path.starts_with(&self.0) || Some(path) == self.0.strip_suffix('/')
+        let inner = self.0.trim_end_matches('/');
+        path.get(..inner.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(inner))
+            && matches!(path.as_bytes().get(inner.len()), None | Some(b'/'))
     }
 }
 
@@ -181,6 +185,8 @@ mod tests {
         check("/.botguard", true);
         check("/.botguard/", true);
         check("/.botguard/x/y", true);
+        check("/.BotGuard", true);
+        check("/.BOTGUARD/ui", true);
         check("/.botguards", false);
         check("/a/.botguard/ui", false);
     }

@@ -5,4 +5,5 @@ mod bad_input;
 mod collateral;
 mod fixture;
 mod operator;
+mod passage;
 mod worked_example;

@@ -101,6 +101,7 @@ impl Bench {
             authority: "api.example.com",
             client: ClientAddress::direct(ip.parse().unwrap()),
             local: SocketAddr::from(([192, 0, 2, 80], 443)),
+            asks: Asks::Application,
         });
         let id = HeaderValue::from_str(&admission.request_id).unwrap();
         let named = HeaderName::from_static("botguard-request-id");
@@ -256,6 +257,7 @@ fn a_broken_response_says_so() {
         authority: "a",
         client: ClientAddress::direct(SCRAPER.parse().unwrap()),
         local: SocketAddr::from(([192, 0, 2, 80], 443)),
+        asks: Asks::Application,
     });
     bench
         .pipeline
@@ -272,4 +274,55 @@ fn a_broken_response_says_so() {
     assert_eq!(closing, Closing::Keep);
     let broken_off = bench.requests()[0].http.broken_off.clone();
     assert_eq!(broken_off.as_deref(), Some("upstream"));
+}
+
+#[test]
+fn what_botguard_answers_itself_is_no_evidence() {
+    let bench = Bench::new("enforce");
+    let own = |path: &str| {
+        let (parts, ()) = Request::get(format!("{path}?cursor=1"))
+            .header("x-api-key", "sk_pub_xyz1234567890")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let admission = bench.pipeline.admit(&RequestHead {
+            parts: &parts,
+            path,
+            authority: "a",
+            client: ClientAddress::direct(SCRAPER.parse().unwrap()),
+            local: SocketAddr::from(([192, 0, 2, 80], 443)),
+            asks: Asks::Botguard,
+        });
+        let response = ResponseFacts {
+            answered_by: AnsweredBy::Botguard,
+            status: 200,
+            bytes_in: 0,
+            bytes_out: 10,
+            upstream: None,
+            total: Duration::from_micros(300),
+        };
+        let closing = bench.pipeline.finish(admission.ticket, &response);
+        assert_eq!(closing, Closing::Keep);
+        admission.denial
+    };
+    // Not even under the path of a route that would block.
+    assert!((0..500).all(|_| own("/users").is_none()));
+    assert_eq!(bench.page(SCRAPER, 0), None);
+    let requests = bench.requests();
+    assert_eq!(requests.len(), 501);
+    assert_eq!(requests[0].score, Points::ZERO);
+    let seen = |id| {
+        let signal = requests[500].signals.iter().find(|signal| signal.id == id);
+        signal.map(|signal| signal.value)
+    };
+    assert!(seen("paging").is_none_or(|pages| pages <= 1.0));
+    // A ban holds there as everywhere.
+    while bench
+        .enforcer
+        .standing(SCRAPER.parse().unwrap(), Wall::read())
+        == Standing::Unlisted
+    {
+        bench.page(SCRAPER, 0);
+    }
+    assert_eq!(own("/.botguard/ui"), Some(Denial::Block));
 }

@@ -14,7 +14,7 @@ use crate::audit::record::{
 };
 use crate::edge::gate::{BrokenBy, RefusedRequest, RequestHead};
 use crate::edge::identity::KeyHasher;
-use crate::edge::redact::Redactor;
+use crate::edge::redact::{Redactor, without_user};
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::engine::{Pending, weights};
@@ -28,7 +28,8 @@ use crate::words::points::Points;
 pub(super) struct InFlight {
     pub(super) facts: RequestFacts,
     pub(super) decision: Decision,
-    pub(super) pending: Pending,
+    /// None of a request that is no evidence.
+    pub(super) pending: Option<Pending>,
     pub(super) broken_off: Option<BrokenBy>,
     request_id: Arc<str>,
     policy_hash: Arc<str>,
@@ -42,7 +43,7 @@ pub(super) struct Decided {
     pub(super) request_id: Arc<str>,
     pub(super) facts: RequestFacts,
     pub(super) decision: Decision,
-    pub(super) pending: Pending,
+    pub(super) pending: Option<Pending>,
     pub(super) decided: Monotonic,
     pub(super) elapsed: Duration,
 }
@@ -133,6 +134,12 @@ pub(super) fn refused_record(
         total: Duration::ZERO,
     };
     let authority = request.parts.uri.authority().map_or("", |it| it.as_str());
+    let query = request.parts.uri.query().unwrap_or_default();
+    let path = Redactor::new(&view.identity, hasher).path(
+        &request.parts.headers,
+        query,
+        request.parts.uri.path(),
+    );
     RequestRecord {
         request_id: request_id.to_owned(),
         policy: view.policy_hash.to_string(),
@@ -162,7 +169,7 @@ pub(super) fn refused_record(
         enforcement: None,
         timing: TimingRecord::of(Duration::ZERO, &response),
         http: HttpRecord {
-            path: request.parts.uri.path().to_owned(),
+            path,
             route: "default".to_owned(),
             status: request.status,
             ..Redacted::of(request.parts, authority, view, hasher).into_record()
@@ -200,7 +207,7 @@ impl Redacted {
         Self {
             version: parts.version,
             method: parts.method.clone(),
-            host: authority.to_owned(),
+            host: without_user(authority).to_owned(),
             query: redactor.query(&parts.headers, query),
             headers: redactor.headers(&parts.headers, query),
         }

@@ -37,6 +37,9 @@ pub struct ListenerSettings {
     /// How long an HTTP/2 connection may be idle.
     #[serde(default = "one_minute")]
     pub idle_timeout: Span,
+    /// Longest time in which a client's connection takes none of what waits to be sent.
+    #[serde(default = "one_minute")]
+    pub send_timeout: Span,
     /// Largest head of a request; at least 8 KiB. More is answered 431.
     #[serde(default = "sixty_four_kib")]
     pub max_header_size: Size,
@@ -158,6 +161,7 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
         handshake_timeout: span("handshake_timeout", settings.handshake_timeout)?,
         header_timeout: span("header_timeout", settings.header_timeout)?,
         idle_timeout: span("idle_timeout", settings.idle_timeout)?,
+        send_timeout: span("send_timeout", settings.send_timeout)?,
         max_header_bytes,
         max_connections: count("max_connections", settings.max_connections)?,
         max_connections_per_source: count(

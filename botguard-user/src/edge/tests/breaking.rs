@@ -179,3 +179,70 @@ async fn a_client_that_leaves_in_mid_response_is_finished_once() {
     drop(client);
     assert_eq!(edge.stop().await, []);
 }
+
+#[tokio::test]
+async fn a_broken_upload_is_not_the_upstream_s_fault() {
+    let silent = scripted(b"", CancellationToken::new()).await;
+    let mut edge = start(silent).await;
+    let mut tls = edge.connect(b"http/1.1").await;
+    tls.write_all(
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n-3\r\nabc",
+    )
+    .await
+    .unwrap();
+    let mut answer = Vec::new();
+    tls.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
+    let (facts, _) = edge.finished().await;
+    assert_eq!(answered(&facts), (AnsweredBy::Botguard, 400));
+}
+
+#[tokio::test]
+async fn a_client_that_never_begins_http2_is_let_go() {
+    let silent = scripted(b"", CancellationToken::new()).await;
+    let edge = start_with(
+        &[silent],
+        "",
+        "idle_timeout = '20ms'\nheader_timeout = '20ms'",
+    )
+    .await;
+    for begun in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
+        let mut tls = edge.connect(b"h2").await;
+        tls.write_all(begun).await.unwrap();
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(PATIENCE, tls.read_to_end(&mut rest)).await;
+        assert!(end.is_ok(), "{begun:?}: still open");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let endless = upstream(|_| async { Response::new(Endless) }).await;
+    let mut edge = start_with(&[endless], "", "send_timeout = '50ms'").await;
+    let mut tls = edge.connect(b"http/1.1").await;
+    tls.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let finished = tokio::time::timeout(PATIENCE, edge.finished()).await;
+    let (facts, before) = finished.expect("still waiting for a client that does not read");
+    assert_eq!(answered(&facts), (AnsweredBy::Upstream, 200));
+    assert!(before.contains(&Event::Broken(BrokenBy::Client)));
+}
+
+/// As long as anybody reads it.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 65_536])))))
+    }
+}
+
+/// Far longer than any limit that these tests set.
+const PATIENCE: Duration = Duration::from_secs(10);
