@@ -29,6 +29,7 @@ use lock::StateLock;
 #[derive(Debug)]
 pub struct Store {
     database: Database,
+    is_blank: bool,
     moved_aside: Option<PathBuf>,
     _lock: StateLock,
 }
@@ -134,29 +135,48 @@ impl Store {
         create_private_directory(state_dir)?;
         let lock = StateLock::take(state_dir, patience)?;
         let path = state_dir.join("store.redb");
-        let (database, contents, moved_aside) = match open_and_read(&path) {
-            Ok((database, contents)) => (database, contents, None),
+        let (database, contents) = match open_and_read(&path) {
+            Ok(opened) => opened,
             Err(error) if is_corruption(&error) => {
-                let aside = state_dir.join(format!("store.redb.corrupt-{}", now.as_unix_ms()));
+                let aside = state_dir.join(format!("{ASIDE_PREFIX}{}", now.as_unix_ms()));
                 fs::rename(&path, &aside).map_err(io("move aside", &path))?;
                 tracing::error!(%error, aside = %aside.display(), "store is corrupt, began a new one");
-                let (database, contents) = open_and_read(&path)?;
-                (database, contents, Some(aside))
+                open_and_read(&path)?
             }
             Err(error) => return Err(error),
         };
         let store = Self {
+            is_blank: is_blank(&database)?,
             database,
-            moved_aside,
+            moved_aside: newest_aside(state_dir),
             _lock: lock,
         };
         Ok((store, contents))
     }
 
-    /// Where the corrupt store went, if this one had to be begun anew: the state is degraded.
+    /// Where the last corrupt store went, if this one had to be begun anew: the state is degraded
+    /// until somebody has looked at that file and taken it away. A mere command may have been the
+    /// one to move it.
     #[must_use]
     pub fn moved_aside(&self) -> Option<&Path> {
         self.moved_aside.as_deref()
+    }
+
+    /// [`Self::moved_aside`] as status says it.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let aside = self.moved_aside()?.display();
+        Some(format!(
+            "the store was corrupt and begun anew, with what was pinned in the kernel; reasons, and \
+             all that was not in the kernel, are in the old one only: take {aside} away to end this"
+        ))
+    }
+
+    /// Whether nothing was ever committed to it when it was opened: it is new, or stands in for one
+    /// that is lost. It knows nothing then of what is in force in the kernel.
+    #[must_use]
+    pub const fn is_blank(&self) -> bool {
+        self.is_blank
     }
 
     /// Applies all changes or none, and returns once they are on disk.
@@ -233,6 +253,23 @@ fn open_and_read(path: &Path) -> Result<(Database, Contents), StoreError> {
         mode: rows(&transaction, MODE, "mode")?.pop(),
     };
     Ok((store, contents))
+}
+
+const ASIDE_PREFIX: &str = "store.redb.corrupt-";
+
+fn newest_aside(state_dir: &Path) -> Option<PathBuf> {
+    let names = fs::read_dir(state_dir).ok()?.flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    // Milliseconds have had thirteen digits since 2001, so the order of names is that of times.
+    let newest = names.filter(|name| name.starts_with(ASIDE_PREFIX)).max()?;
+    Some(state_dir.join(newest))
+}
+
+/// Every commit makes the tables that are missing.
+fn is_blank(store: &Database) -> Result<bool, StoreError> {
+    let transaction = store.begin_read().map_err(database("read"))?;
+    let mut tables = transaction.list_tables().map_err(database("read"))?;
+    Ok(tables.next().is_none())
 }
 
 fn rows<T: DeserializeOwned>(

@@ -50,6 +50,8 @@ pub struct Enforcer {
 pub struct Start {
     /// What the store holds.
     pub contents: Contents,
+    /// Whether the store has never held anything: what is pinned is then taken over.
+    pub store_is_blank: bool,
     /// Set where the store had to be begun anew.
     pub store_problem: Option<String>,
     /// Writes to the store.
@@ -80,16 +82,21 @@ impl Enforcer {
     /// Takes up the lists of the store and brings the kernel to them.
     #[must_use]
     pub fn new(start: Start, kernel: KernelSide, now: Wall) -> Self {
+        let contents = if start.store_is_blank {
+            recovered(&kernel, &start.journal, now)
+        } else {
+            start.contents
+        };
         let mut list = BlockList::default();
-        for block in start.contents.blocks {
+        for block in contents.blocks {
             list.insert(block);
         }
-        for allow in start.contents.allows {
+        for allow in contents.allows {
             list.allow(allow);
         }
         let bound = Bound {
             configured: start.mode,
-            set: start.contents.mode,
+            set: contents.mode,
         };
         let enforcer = Self {
             lists: RwLock::new(list),
@@ -294,5 +301,32 @@ impl Enforcer {
 
     fn lists_mut(&self) -> RwLockWriteGuard<'_, BlockList> {
         self.lists.write()
+    }
+}
+
+/// What the kernel holds, put into the store that knows nothing of it; else the next filling would
+/// unblock everybody.
+fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
+    let (blocks, allows) = kernel.recover(now);
+    let changes: Vec<_> = (blocks.iter().cloned().map(Change::PutBlock))
+        .chain(allows.iter().cloned().map(Change::PutAllow))
+        .collect();
+    if !changes.is_empty() {
+        let (n_blocks, n_allows) = (blocks.len(), allows.len());
+        tracing::warn!(
+            n_blocks,
+            n_allows,
+            "the store is empty, took over what is pinned"
+        );
+        // Together, so that a store with some of them never looks like one with all.
+        let receipt = journal.submit(changes);
+        if let Err(error) = operator::durable(receipt) {
+            tracing::error!(%error, "what is pinned is in force, but not kept across a restart");
+        }
+    }
+    Contents {
+        blocks,
+        allows,
+        mode: None,
     }
 }

@@ -98,6 +98,27 @@ fn damage_is_moved_aside_and_kept() {
 }
 
 #[test]
+fn a_store_is_blank_until_its_first_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        Store::open(directory.path(), Duration::ZERO, NOW)
+            .unwrap()
+            .0
+    };
+    assert!(open().is_blank());
+    let store = open();
+    assert!(store.is_blank(), "nothing was committed meanwhile");
+    store.commit(&[Change::SetMode(None)]).unwrap();
+    drop(store);
+    assert!(!open().is_blank());
+    let path = directory.path().join("store.redb");
+    for damage in [b"".as_slice(), b"not a database"] {
+        fs::write(&path, damage).unwrap();
+        assert!(open().is_blank(), "{damage:?}");
+    }
+}
+
+#[test]
 fn a_row_of_nonsense_is_damage_too() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();

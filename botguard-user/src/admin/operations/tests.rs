@@ -39,6 +39,7 @@ impl Bench {
         guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
         let start = Start {
             contents,
+            store_is_blank: false,
             store_problem: None,
             journal: Journal::start(Arc::new(store)).unwrap(),
             guard,

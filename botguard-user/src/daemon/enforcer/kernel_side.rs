@@ -6,8 +6,9 @@ use ipnet::IpNet;
 use crate::admin::protocol::{self, Counter, Interface};
 use crate::enforcement::kernel::{KernelError, KernelFilter, KernelStats, LocalListener};
 use crate::enforcement::list::BlockList;
-use crate::enforcement::plan;
 use crate::enforcement::settings::{Backend, KernelSettings};
+use crate::enforcement::{plan, recovery};
+use crate::words::block::{Allow, Block};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -106,6 +107,19 @@ impl KernelSide {
             }
             Ok(())
         }) && is_on_path
+    }
+
+    /// The blocks and allows that the kernel holds; none where it cannot be asked.
+    pub(super) fn recover(&self, now: Wall) -> (Vec<Block>, Vec<Allow>) {
+        let Filter::Present(filter) = &self.filter else {
+            return (vec![], vec![]);
+        };
+        let recovered = (filter.entries())
+            .and_then(|entries| Ok(recovery::recover(&entries, &filter.clock(now)?)));
+        recovered.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read what is pinned");
+            (vec![], vec![])
+        })
     }
 
     /// Brings the kernel to the lists, whatever it holds.
