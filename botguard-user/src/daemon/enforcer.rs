@@ -11,6 +11,7 @@ mod kernel_side;
 mod operator;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
@@ -19,6 +20,7 @@ use crate::admin::protocol;
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
 use crate::enforcement::list::BlockList;
 use crate::enforcement::never_block::NeverBlock;
+use crate::enforcement::settings::KernelSettings;
 use crate::engine::decision::BanProposal;
 use crate::engine::facts::Standing;
 use crate::store::journal::Journal;
@@ -254,17 +256,20 @@ impl Enforcer {
         self.kernel.lock().view()
     }
 
-    /// Replaces the kernel side and fills the new one; for `kernel attach`.
-    pub fn attach(&self, kernel: KernelSide, now: Wall) {
-        *self.kernel.lock() = kernel;
+    /// Attaches the filter anew, or adopts it, and fills it; for `kernel attach`.
+    ///
+    /// Errors: as [`KernelSide::attach`].
+    pub fn attach(&self, settings: &KernelSettings, now: Wall) -> Result<(), KernelError> {
+        let attached = self.kernel.lock().attach_again(settings);
         self.fill(now);
+        attached
     }
 
-    /// Removes the kernel filter and its pins. Returns whether there was one.
+    /// Removes the kernel filter and its pins, whatever their state.
     ///
-    /// Errors: what the kernel could not remove.
-    pub fn detach(&self) -> Result<bool, KernelError> {
-        self.kernel.lock().detach()
+    /// Errors: there is none, or what the kernel could not remove.
+    pub fn detach(&self, pin_dir: &Path) -> Result<(), KernelError> {
+        self.kernel.lock().detach(pin_dir)
     }
 
     /// What does not work as configured.
@@ -292,11 +297,12 @@ impl Enforcer {
 
     /// Entries first, mode last: a filter that was never filled drops nothing meanwhile.
     fn fill(&self, now: Wall) {
-        let mode = self.bound().effective(now);
         let lists = self.lists.read();
-        let mut kernel = self.kernel.lock();
-        kernel.fill(&lists, now);
-        kernel.set_mode(mode);
+        self.kernel.lock().fill(&lists, now);
+        drop(lists);
+        // Held, so that a kill switch thrown meanwhile is not undone.
+        let bound = self.bound.lock();
+        self.kernel.lock().set_mode(bound.effective(now));
     }
 
     fn lists_mut(&self) -> RwLockWriteGuard<'_, BlockList> {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::admin::protocol::{Blame, Failed};
 use crate::audit::record::Record;
-use crate::daemon::enforcer::Start;
+use crate::daemon::enforcer::{KernelSide, Start};
 use crate::enforcement::never_block::{Guard, NeverBlock};
 use crate::settings::document::Document;
 use crate::store::Store;

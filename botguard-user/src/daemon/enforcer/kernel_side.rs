@@ -1,6 +1,8 @@
 //! The kernel's copy of the lists, if there is one: attached, given up, or never wanted. Failures
 //! end here; they are logged, kept as the reason why the state is degraded, and never stop traffic.
 
+use std::path::Path;
+
 use ipnet::IpNet;
 
 use crate::admin::protocol::{self, Counter, Interface};
@@ -38,16 +40,40 @@ impl KernelSide {
     /// [`Self::problem`].
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
         if settings.backend == Backend::None {
-            return Ok(Self::off());
+            return Ok(Self::unwanted(settings));
         }
         match KernelFilter::attach(settings) {
             Ok(filter) => Ok(Self::present(filter)),
             Err(error) if settings.required => Err(error),
             Err(error) => {
-                tracing::error!(%error, "KERNEL FILTER NOT ATTACHED, only the edge enforces");
-                Ok(Self::absent(format!(
-                    "kernel filter is not attached: {error}"
-                )))
+                tracing::error!(%error, "KERNEL FILTER NOT ATTACHED as configured");
+                Ok(Self::left_over(settings, &error))
+            }
+        }
+    }
+
+    /// What is left after attaching failed: a former process's filter goes on dropping, so commands
+    /// and the kill switch must reach it.
+    fn left_over(settings: &KernelSettings, error: &KernelError) -> Self {
+        let mut side = Self::open(settings);
+        side.problem = Some(format!("kernel filter is not attached: {error}"));
+        side
+    }
+
+    /// Attaches the filter anew, or adopts it.
+    ///
+    /// Errors: as [`Self::attach`]; what was attached is reached as before then.
+    pub(super) fn attach_again(&mut self, settings: &KernelSettings) -> Result<(), KernelError> {
+        // The pins have one owner at a time. They go on filtering meanwhile.
+        *self = Self::off();
+        match Self::attach(settings) {
+            Ok(side) => {
+                *self = side;
+                Ok(())
+            }
+            Err(error) => {
+                *self = Self::left_over(settings, &error);
+                Err(error)
             }
         }
     }
@@ -56,7 +82,7 @@ impl KernelSide {
     #[must_use]
     pub fn open(settings: &KernelSettings) -> Self {
         if settings.backend == Backend::None {
-            return Self::off();
+            return Self::unwanted(settings);
         }
         match KernelFilter::open(&settings.pin_dir) {
             Ok(filter) => Self::present(filter),
@@ -69,6 +95,22 @@ impl KernelSide {
             filter: Filter::Off,
             is_on_path: false,
             problem: None,
+        }
+    }
+
+    /// `backend = "none"`, with an eye on what another setting left: it drops by lists of old.
+    fn unwanted(settings: &KernelSettings) -> Self {
+        let pin_dir = &settings.pin_dir;
+        let problem = KernelFilter::is_pinned(pin_dir).then(|| {
+            format!(
+                "[kernel] backend is \"none\", but a filter is still pinned in {} and drops by what \
+                 it last knew; `botguard kernel detach` removes it",
+                pin_dir.display()
+            )
+        });
+        Self {
+            problem,
+            ..Self::off()
         }
     }
 
@@ -140,20 +182,22 @@ impl KernelSide {
         });
     }
 
-    /// Removes the filter and its pins. Returns whether there was one.
-    pub(super) fn detach(&mut self) -> Result<bool, KernelError> {
+    /// Removes the filter and its pins, also those that cannot be used: of another shape, or left
+    /// from when the backend was not `none`.
+    ///
+    /// Errors: [`KernelError::NotAttached`], or what could not be removed.
+    pub(super) fn detach(&mut self, pin_dir: &Path) -> Result<(), KernelError> {
+        let is_off = matches!(self.filter, Filter::Off);
         match std::mem::replace(&mut self.filter, Filter::Absent) {
-            Filter::Off => {
-                self.filter = Filter::Off;
-                Ok(false)
-            }
-            Filter::Absent => Ok(false),
-            Filter::Present(filter) => {
-                self.is_on_path = false;
-                self.problem = Some("kernel filter was detached by command".to_owned());
-                filter.detach().map(|()| true)
-            }
+            Filter::Off | Filter::Absent => KernelFilter::remove(pin_dir)?,
+            Filter::Present(filter) => filter.detach()?,
         }
+        *self = if is_off {
+            Self::off()
+        } else {
+            Self::absent("kernel filter was detached by command".to_owned())
+        };
+        Ok(())
     }
 
     /// Its counters, where it can be asked.
