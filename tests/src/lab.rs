@@ -43,6 +43,21 @@ impl Lab {
         namespace::remove_orphans();
         let edge = Namespace::create(&format!("{name}-edge"))?;
         let world = Namespace::create(&format!("{name}-world"))?;
+        let directory = tempfile::Builder::new().prefix("botguard-").tempdir()?;
+        let bpffs = Bpffs::mount(directory.path().join("bpf"))?;
+        let lab = Self {
+            edge,
+            world,
+            bpffs,
+            directory,
+        };
+        lab.connect()?;
+        Ok(lab)
+    }
+
+    /// Joins the two by a veth; again after a test has deleted it.
+    pub fn connect(&self) -> Result<()> {
+        let Self { edge, world, .. } = self;
         edge.ip(&[
             "link",
             "add",
@@ -83,15 +98,7 @@ impl Lab {
             &format!("{EDGE_V6}/128"),
             "dev",
             "world",
-        ])?;
-        let directory = tempfile::Builder::new().prefix("botguard-").tempdir()?;
-        let bpffs = Bpffs::mount(directory.path().join("bpf"))?;
-        Ok(Self {
-            edge,
-            world,
-            bpffs,
-            directory,
-        })
+        ])
     }
 
     /// Gives the world one more address to send from.

@@ -286,7 +286,7 @@ impl Enforcer {
     /// Why the kernel does not do what it should, if so.
     #[must_use]
     pub fn kernel_problem(&self) -> Option<String> {
-        self.kernel.lock().problem().map(str::to_owned)
+        self.kernel.lock().problem()
     }
 
     /// The kernel filter's counters, where it can be asked.

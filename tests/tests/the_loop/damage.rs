@@ -2,6 +2,7 @@
 
 use botguard_tests::config::Config;
 use botguard_tests::daemon::Botguard;
+use botguard_tests::lab::EDGE_INTERFACE;
 
 use crate::fixture::{PARTNER, SCRAPER, USER, ask, dropped, exit_of, running, status_of};
 
@@ -114,4 +115,24 @@ fn pins_that_cannot_be_used_can_be_detached() {
     botguard(&["kernel", "detach"]);
     assert_eq!(exit_of(&host, &["status"]).unwrap().0, 0);
     assert_eq!(status_of(&host, USER, "/users").unwrap(), Some(403));
+}
+
+#[test]
+fn an_interface_that_is_made_anew_degrades_until_it_is_attached() {
+    let (host, _daemon) = running("anew", &Config::default()).unwrap();
+    let botguard = |arguments: &[&str]| host.botguard.expect(&host.lab, arguments).unwrap();
+    botguard(&["block", "add", SCRAPER]);
+    assert_eq!(exit_of(&host, &["status"]).unwrap().0, 0);
+    host.lab.edge.ip(&["link", "del", EDGE_INTERFACE]).unwrap();
+    host.lab.connect().unwrap();
+    host.lab.add_source(SCRAPER.parse().unwrap()).unwrap();
+    assert_eq!(exit_of(&host, &["status"]).unwrap().0, 2);
+    assert_eq!(exit_of(&host, &["would-block", SCRAPER]).unwrap().0, 2);
+    let said = botguard(&["block", "add", USER]);
+    assert!(said.contains("botguard kernel attach"), "{said}");
+    assert_eq!(status_of(&host, SCRAPER, "/users").unwrap(), Some(403));
+    botguard(&["kernel", "attach"]);
+    assert_eq!(exit_of(&host, &["status"]).unwrap().0, 0);
+    assert_eq!(exit_of(&host, &["would-block", SCRAPER]).unwrap().0, 0);
+    assert_eq!(status_of(&host, SCRAPER, "/users").unwrap(), None);
 }

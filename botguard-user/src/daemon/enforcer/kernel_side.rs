@@ -18,8 +18,13 @@ use crate::words::mode::Mode;
 #[derive(Debug)]
 pub struct KernelSide {
     filter: Filter,
-    /// Whether the program runs on any interface; without one, entries drop nothing.
+    /// The settings' interfaces.
+    interfaces: Vec<String>,
+    /// Whether the program ran on any interface when last looked at; without one, entries drop
+    /// nothing.
     is_on_path: bool,
+    /// Those of [`Self::interfaces`] on which it did not.
+    uncovered: Vec<String>,
     /// The last thing that failed and was not mended since.
     problem: Option<String>,
 }
@@ -43,7 +48,7 @@ impl KernelSide {
             return Ok(Self::unwanted(settings));
         }
         match KernelFilter::attach(settings) {
-            Ok(filter) => Ok(Self::present(filter)),
+            Ok(filter) => Ok(Self::present(filter, settings)),
             Err(error) if settings.required => Err(error),
             Err(error) => {
                 tracing::error!(%error, "KERNEL FILTER NOT ATTACHED as configured");
@@ -85,7 +90,7 @@ impl KernelSide {
             return Self::unwanted(settings);
         }
         match KernelFilter::open(&settings.pin_dir) {
-            Ok(filter) => Self::present(filter),
+            Ok(filter) => Self::present(filter, settings),
             Err(error) => Self::absent(error.to_string()),
         }
     }
@@ -93,7 +98,9 @@ impl KernelSide {
     const fn off() -> Self {
         Self {
             filter: Filter::Off,
+            interfaces: vec![],
             is_on_path: false,
+            uncovered: vec![],
             problem: None,
         }
     }
@@ -114,29 +121,55 @@ impl KernelSide {
         }
     }
 
-    const fn absent(problem: String) -> Self {
+    fn absent(problem: String) -> Self {
         Self {
             filter: Filter::Absent,
-            is_on_path: false,
             problem: Some(problem),
+            ..Self::off()
         }
     }
 
-    fn present(filter: KernelFilter) -> Self {
-        let is_on_path = filter
-            .attachments()
-            .is_ok_and(|all| all.iter().any(|attachment| attachment.mode.is_some()));
-        Self {
+    fn present(filter: KernelFilter, settings: &KernelSettings) -> Self {
+        let mut side = Self {
             filter: Filter::Present(Box::new(filter)),
-            is_on_path,
-            problem: None,
-        }
+            interfaces: settings.interfaces.clone(),
+            ..Self::off()
+        };
+        side.look();
+        side
     }
 
-    /// Why the kernel does not do what it should.
-    #[must_use]
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+    /// Looks where the program runs now: interfaces are deleted and made anew without a word.
+    fn look(&mut self) {
+        let Filter::Present(filter) = &self.filter else {
+            return;
+        };
+        let attachments = filter.attachments().unwrap_or_default().into_iter();
+        let running: Vec<_> = attachments
+            .filter(|attachment| attachment.mode.is_some())
+            .map(|attachment| attachment.interface)
+            .collect();
+        self.is_on_path = !running.is_empty();
+        let wanted = self.interfaces.iter();
+        self.uncovered = wanted
+            .filter(|interface| !running.contains(interface))
+            .cloned()
+            .collect();
+    }
+
+    /// Why the kernel does not do what it should, by a fresh look.
+    pub fn problem(&mut self) -> Option<String> {
+        self.look();
+        let is_uncovered = !self.uncovered.is_empty();
+        self.problem.clone().or_else(|| {
+            is_uncovered.then(|| {
+                format!(
+                    "kernel filter is not on {}: made anew, renamed, in another network namespace, \
+                     or the pins were removed; `botguard kernel attach` puts it there",
+                    self.uncovered.join(", ")
+                )
+            })
+        })
     }
 
     /// Follows changes of these networks. Returns whether the kernel has them now and sees packets.
@@ -220,7 +253,8 @@ impl KernelSide {
         let interfaces: Vec<_> = (filter.attachments().unwrap_or_default().into_iter())
             .map(|attachment| Interface {
                 name: attachment.interface,
-                mode: (attachment.mode).map_or_else(|| "gone".to_owned(), |mode| mode.to_string()),
+                mode: (attachment.mode)
+                    .map_or_else(|| Interface::GONE.to_owned(), |mode| mode.to_string()),
                 program: attachment.program_id,
             })
             .collect();
@@ -231,9 +265,12 @@ impl KernelSide {
             packets,
         };
         protocol::Kernel {
-            state: match interfaces.len() {
-                0 => "loaded, on no interface".to_owned(),
-                _ => "attached".to_owned(),
+            state: if interfaces.is_empty() {
+                "loaded, on no interface".to_owned()
+            } else if interfaces.iter().any(Interface::is_running) {
+                "attached".to_owned()
+            } else {
+                "loaded, but its interfaces are gone".to_owned()
             },
             interfaces,
             mode: filter.mode().ok(),
