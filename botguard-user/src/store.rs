@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,10 @@ use lock::StateLock;
 /// The open store. Holds the state directory's lock for as long as it lives.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    /// Opened anew for the next commit after one that failed: after an I/O error, a full disk's
+    /// included, redb refuses everything until then.
+    database: Mutex<Option<Database>>,
+    path: PathBuf,
     is_blank: bool,
     moved_aside: Option<PathBuf>,
     _lock: StateLock,
@@ -147,7 +151,8 @@ impl Store {
         };
         let store = Self {
             is_blank: is_blank(&database)?,
-            database,
+            database: Mutex::new(Some(database)),
+            path,
             moved_aside: newest_aside(state_dir),
             _lock: lock,
         };
@@ -180,31 +185,44 @@ impl Store {
     }
 
     /// Applies all changes or none, and returns once they are on disk.
+    ///
+    /// Errors: the disk is full or failing. Trying again later is in order.
     pub fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(database("write"))?;
-        {
-            let mut blocks = transaction.open_table(BLOCKS).map_err(database("write"))?;
-            let mut allows = transaction.open_table(ALLOWS).map_err(database("write"))?;
-            let mut mode = transaction.open_table(MODE).map_err(database("write"))?;
-            for change in changes {
-                match change {
-                    Change::PutBlock(block) => {
-                        put(&mut blocks, &block_key(&block.network, block.origin), block)?;
-                    }
-                    Change::DeleteBlock(network, origin) => {
-                        delete(&mut blocks, &block_key(network, *origin))?;
-                    }
-                    Change::PutAllow(allow) => {
-                        put(&mut allows, &allow.network.to_string(), allow)?;
-                    }
-                    Change::DeleteAllow(network) => delete(&mut allows, &network.to_string())?,
-                    Change::SetMode(Some(value)) => put(&mut mode, MODE_KEY, value)?,
-                    Change::SetMode(None) => delete(&mut mode, MODE_KEY)?,
+        let mut slot = self.database.lock();
+        let database = match slot.take() {
+            Some(database) => database,
+            None => Database::create(&self.path).map_err(database("open"))?,
+        };
+        write(&database, changes)?;
+        *slot = Some(database);
+        Ok(())
+    }
+}
+
+fn write(store: &Database, changes: &[Change]) -> Result<(), StoreError> {
+    let transaction = store.begin_write().map_err(database("write"))?;
+    {
+        let mut blocks = transaction.open_table(BLOCKS).map_err(database("write"))?;
+        let mut allows = transaction.open_table(ALLOWS).map_err(database("write"))?;
+        let mut mode = transaction.open_table(MODE).map_err(database("write"))?;
+        for change in changes {
+            match change {
+                Change::PutBlock(block) => {
+                    put(&mut blocks, &block_key(&block.network, block.origin), block)?;
                 }
+                Change::DeleteBlock(network, origin) => {
+                    delete(&mut blocks, &block_key(network, *origin))?;
+                }
+                Change::PutAllow(allow) => {
+                    put(&mut allows, &allow.network.to_string(), allow)?;
+                }
+                Change::DeleteAllow(network) => delete(&mut allows, &network.to_string())?,
+                Change::SetMode(Some(value)) => put(&mut mode, MODE_KEY, value)?,
+                Change::SetMode(None) => delete(&mut mode, MODE_KEY)?,
             }
         }
-        transaction.commit().map_err(database("commit to"))
     }
+    transaction.commit().map_err(database("commit to"))
 }
 
 /// Rows are JSON under a readable key, so that a support case can be read with any redb tool.
