@@ -15,6 +15,7 @@ pub mod never_block;
 
 pub mod kernel_clock;
 pub mod plan;
+pub mod recovery;
 
 pub mod kernel;
 

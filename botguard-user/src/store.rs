@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,11 @@ use lock::StateLock;
 /// The open store. Holds the state directory's lock for as long as it lives.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    /// Opened anew for the next commit after one that failed: after an I/O error, a full disk's
+    /// included, redb refuses everything until then.
+    database: Mutex<Option<Database>>,
+    path: PathBuf,
+    is_blank: bool,
     moved_aside: Option<PathBuf>,
     _lock: StateLock,
 }
@@ -134,57 +139,90 @@ impl Store {
         create_private_directory(state_dir)?;
         let lock = StateLock::take(state_dir, patience)?;
         let path = state_dir.join("store.redb");
-        let (database, contents, moved_aside) = match open_and_read(&path) {
-            Ok((database, contents)) => (database, contents, None),
+        let (database, contents) = match open_and_read(&path) {
+            Ok(opened) => opened,
             Err(error) if is_corruption(&error) => {
-                let aside = state_dir.join(format!("store.redb.corrupt-{}", now.as_unix_ms()));
+                let aside = state_dir.join(format!("{ASIDE_PREFIX}{}", now.as_unix_ms()));
                 fs::rename(&path, &aside).map_err(io("move aside", &path))?;
                 tracing::error!(%error, aside = %aside.display(), "store is corrupt, began a new one");
-                let (database, contents) = open_and_read(&path)?;
-                (database, contents, Some(aside))
+                open_and_read(&path)?
             }
             Err(error) => return Err(error),
         };
         let store = Self {
-            database,
-            moved_aside,
+            is_blank: is_blank(&database)?,
+            database: Mutex::new(Some(database)),
+            path,
+            moved_aside: newest_aside(state_dir),
             _lock: lock,
         };
         Ok((store, contents))
     }
 
-    /// Where the corrupt store went, if this one had to be begun anew: the state is degraded.
+    /// Where the last corrupt store went, if this one had to be begun anew: the state is degraded
+    /// until somebody has looked at that file and taken it away. A mere command may have been the
+    /// one to move it.
     #[must_use]
     pub fn moved_aside(&self) -> Option<&Path> {
         self.moved_aside.as_deref()
     }
 
+    /// [`Self::moved_aside`] as status says it.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let aside = self.moved_aside()?.display();
+        Some(format!(
+            "the store was corrupt and begun anew, with what was pinned in the kernel; reasons, and \
+             all that was not in the kernel, are in the old one only: take {aside} away to end this"
+        ))
+    }
+
+    /// Whether nothing was ever committed to it when it was opened: it is new, or stands in for one
+    /// that is lost. It knows nothing then of what is in force in the kernel.
+    #[must_use]
+    pub const fn is_blank(&self) -> bool {
+        self.is_blank
+    }
+
     /// Applies all changes or none, and returns once they are on disk.
+    ///
+    /// Errors: the disk is full or failing. Trying again later is in order.
     pub fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(database("write"))?;
-        {
-            let mut blocks = transaction.open_table(BLOCKS).map_err(database("write"))?;
-            let mut allows = transaction.open_table(ALLOWS).map_err(database("write"))?;
-            let mut mode = transaction.open_table(MODE).map_err(database("write"))?;
-            for change in changes {
-                match change {
-                    Change::PutBlock(block) => {
-                        put(&mut blocks, &block_key(&block.network, block.origin), block)?;
-                    }
-                    Change::DeleteBlock(network, origin) => {
-                        delete(&mut blocks, &block_key(network, *origin))?;
-                    }
-                    Change::PutAllow(allow) => {
-                        put(&mut allows, &allow.network.to_string(), allow)?;
-                    }
-                    Change::DeleteAllow(network) => delete(&mut allows, &network.to_string())?,
-                    Change::SetMode(Some(value)) => put(&mut mode, MODE_KEY, value)?,
-                    Change::SetMode(None) => delete(&mut mode, MODE_KEY)?,
+        let mut slot = self.database.lock();
+        let database = match slot.take() {
+            Some(database) => database,
+            None => Database::create(&self.path).map_err(database("open"))?,
+        };
+        write(&database, changes)?;
+        *slot = Some(database);
+        Ok(())
+    }
+}
+
+fn write(store: &Database, changes: &[Change]) -> Result<(), StoreError> {
+    let transaction = store.begin_write().map_err(database("write"))?;
+    {
+        let mut blocks = transaction.open_table(BLOCKS).map_err(database("write"))?;
+        let mut allows = transaction.open_table(ALLOWS).map_err(database("write"))?;
+        let mut mode = transaction.open_table(MODE).map_err(database("write"))?;
+        for change in changes {
+            match change {
+                Change::PutBlock(block) => {
+                    put(&mut blocks, &block_key(&block.network, block.origin), block)?;
                 }
+                Change::DeleteBlock(network, origin) => {
+                    delete(&mut blocks, &block_key(network, *origin))?;
+                }
+                Change::PutAllow(allow) => {
+                    put(&mut allows, &allow.network.to_string(), allow)?;
+                }
+                Change::DeleteAllow(network) => delete(&mut allows, &network.to_string())?,
+                Change::SetMode(Some(value)) => put(&mut mode, MODE_KEY, value)?,
+                Change::SetMode(None) => delete(&mut mode, MODE_KEY)?,
             }
         }
-        transaction.commit().map_err(database("commit to"))
     }
+    transaction.commit().map_err(database("commit to"))
 }
 
 /// Rows are JSON under a readable key, so that a support case can be read with any redb tool.
@@ -233,6 +271,23 @@ fn open_and_read(path: &Path) -> Result<(Database, Contents), StoreError> {
         mode: rows(&transaction, MODE, "mode")?.pop(),
     };
     Ok((store, contents))
+}
+
+const ASIDE_PREFIX: &str = "store.redb.corrupt-";
+
+fn newest_aside(state_dir: &Path) -> Option<PathBuf> {
+    let names = fs::read_dir(state_dir).ok()?.flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    // Milliseconds have had thirteen digits since 2001, so the order of names is that of times.
+    let newest = names.filter(|name| name.starts_with(ASIDE_PREFIX)).max()?;
+    Some(state_dir.join(newest))
+}
+
+/// Every commit makes the tables that are missing.
+fn is_blank(store: &Database) -> Result<bool, StoreError> {
+    let transaction = store.begin_read().map_err(database("read"))?;
+    let mut tables = transaction.list_tables().map_err(database("read"))?;
+    Ok(tables.next().is_none())
 }
 
 fn rows<T: DeserializeOwned>(

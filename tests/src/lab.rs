@@ -44,6 +44,22 @@ impl Lab {
         remove_orphans();
         let edge = Namespace::create(&format!("{name}-edge"))?;
         let world = Namespace::create(&format!("{name}-world"))?;
+        let prefix = format!("{}{}-", namespace::PREFIX, std::process::id());
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir()?;
+        let bpffs = Bpffs::mount(directory.path().join("bpf"))?;
+        let lab = Self {
+            edge,
+            world,
+            bpffs,
+            directory,
+        };
+        lab.connect()?;
+        Ok(lab)
+    }
+
+    /// Joins the two by a veth; again after a test has deleted it.
+    pub fn connect(&self) -> Result<()> {
+        let Self { edge, world, .. } = self;
         edge.ip(&[
             "link",
             "add",
@@ -84,16 +100,7 @@ impl Lab {
             &format!("{EDGE_V6}/128"),
             "dev",
             "world",
-        ])?;
-        let prefix = format!("{}{}-", namespace::PREFIX, std::process::id());
-        let directory = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-        let bpffs = Bpffs::mount(directory.path().join("bpf"))?;
-        Ok(Self {
-            edge,
-            world,
-            bpffs,
-            directory,
-        })
+        ])
     }
 
     /// Gives the world one more address to send from.

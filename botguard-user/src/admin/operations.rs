@@ -17,7 +17,7 @@ use super::protocol::{
 use super::socket::Actor;
 use crate::audit::record::{Event, OperatorRecord};
 use crate::audit::writer::AuditLog;
-use crate::daemon::enforcer::{BlockRequest, Enforcer, KernelSide, OperatorError};
+use crate::daemon::enforcer::{BlockRequest, Enforcer, OperatorError};
 use crate::daemon::local_listeners;
 use crate::settings::Loaded;
 use crate::words::block::{Effect, Scope};
@@ -173,19 +173,17 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
         }
         Request::KernelStats => Response::Kernel(enforcer.kernel()),
         Request::KernelAttach => attach(site, now),
-        Request::KernelDetach => match enforcer.detach() {
-            Ok(true) => did("kernel filter, maps and pins removed"),
-            Ok(false) => Response::internal("there is no kernel filter to remove"),
+        Request::KernelDetach => match enforcer.detach(&site.loaded.settings.kernel.pin_dir) {
+            Ok(()) => did("kernel filter, maps and pins removed"),
             Err(error) => Response::internal(error),
         },
     }
 }
 
 fn attach(site: Site<'_>, now: Wall) -> Response {
-    match KernelSide::attach(&site.loaded.settings.kernel) {
+    match site.enforcer.attach(&site.loaded.settings.kernel, now) {
         Err(error) => Response::internal(error),
-        Ok(kernel) => {
-            site.enforcer.attach(kernel, now);
+        Ok(()) => {
             site.enforcer
                 .set_listeners(&local_listeners(&addresses(site)));
             let problem = site.enforcer.kernel_problem();

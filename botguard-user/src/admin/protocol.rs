@@ -213,10 +213,21 @@ pub struct Kernel {
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// `native` or `generic`.
+    /// `native`, `generic`, or [`Self::GONE`].
     pub mode: String,
     /// The kernel's id of the program.
     pub program: u32,
+}
+
+impl Interface {
+    /// [`Self::mode`] of an interface that was deleted, renamed, or is in another network namespace.
+    pub const GONE: &str = "gone";
+
+    /// Whether packets meet the filter there.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.mode != Self::GONE
+    }
 }
 
 /// A named count.

@@ -81,15 +81,10 @@ impl Local {
         let now = Wall::read();
         let settings = &loaded.settings;
         let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now)?;
-        let store_problem = store.moved_aside().map(|aside| {
-            format!(
-                "the store was corrupt and begun anew; the old one is {}",
-                aside.display()
-            )
-        });
         let start = Start {
             contents,
-            store_problem,
+            store_is_blank: store.is_blank(),
+            store_problem: store.problem(),
             journal: Journal::start(Arc::new(store)).map_err(AccessError::Journal)?,
             // An operator is only refused what would shut out this host.
             guard: NeverBlock::of_host(),

@@ -11,6 +11,7 @@ mod kernel_side;
 mod operator;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
@@ -19,6 +20,7 @@ use crate::admin::protocol;
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
 use crate::enforcement::list::BlockList;
 use crate::enforcement::never_block::NeverBlock;
+use crate::enforcement::settings::KernelSettings;
 use crate::engine::decision::BanProposal;
 use crate::engine::facts::Standing;
 use crate::store::journal::Journal;
@@ -50,6 +52,8 @@ pub struct Enforcer {
 pub struct Start {
     /// What the store holds.
     pub contents: Contents,
+    /// Whether the store has never held anything: what is pinned is then taken over.
+    pub store_is_blank: bool,
     /// Set where the store had to be begun anew.
     pub store_problem: Option<String>,
     /// Writes to the store.
@@ -80,16 +84,21 @@ impl Enforcer {
     /// Takes up the lists of the store and brings the kernel to them.
     #[must_use]
     pub fn new(start: Start, kernel: KernelSide, now: Wall) -> Self {
+        let contents = if start.store_is_blank {
+            recovered(&kernel, &start.journal, now)
+        } else {
+            start.contents
+        };
         let mut list = BlockList::default();
-        for block in start.contents.blocks {
+        for block in contents.blocks {
             list.insert(block);
         }
-        for allow in start.contents.allows {
+        for allow in contents.allows {
             list.allow(allow);
         }
         let bound = Bound {
             configured: start.mode,
-            set: start.contents.mode,
+            set: contents.mode,
         };
         let enforcer = Self {
             lists: RwLock::new(list),
@@ -247,17 +256,20 @@ impl Enforcer {
         self.kernel.lock().view()
     }
 
-    /// Replaces the kernel side and fills the new one; for `kernel attach`.
-    pub fn attach(&self, kernel: KernelSide, now: Wall) {
-        *self.kernel.lock() = kernel;
+    /// Attaches the filter anew, or adopts it, and fills it; for `kernel attach`.
+    ///
+    /// Errors: as [`KernelSide::attach`].
+    pub fn attach(&self, settings: &KernelSettings, now: Wall) -> Result<(), KernelError> {
+        let attached = self.kernel.lock().attach_again(settings);
         self.fill(now);
+        attached
     }
 
-    /// Removes the kernel filter and its pins. Returns whether there was one.
+    /// Removes the kernel filter and its pins, whatever their state.
     ///
-    /// Errors: what the kernel could not remove.
-    pub fn detach(&self) -> Result<bool, KernelError> {
-        self.kernel.lock().detach()
+    /// Errors: there is none, or what the kernel could not remove.
+    pub fn detach(&self, pin_dir: &Path) -> Result<(), KernelError> {
+        self.kernel.lock().detach(pin_dir)
     }
 
     /// What does not work as configured.
@@ -274,7 +286,7 @@ impl Enforcer {
     /// Why the kernel does not do what it should, if so.
     #[must_use]
     pub fn kernel_problem(&self) -> Option<String> {
-        self.kernel.lock().problem().map(str::to_owned)
+        self.kernel.lock().problem()
     }
 
     /// The kernel filter's counters, where it can be asked.
@@ -285,14 +297,42 @@ impl Enforcer {
 
     /// Entries first, mode last: a filter that was never filled drops nothing meanwhile.
     fn fill(&self, now: Wall) {
-        let mode = self.bound().effective(now);
         let lists = self.lists.read();
-        let mut kernel = self.kernel.lock();
-        kernel.fill(&lists, now);
-        kernel.set_mode(mode);
+        self.kernel.lock().fill(&lists, now);
+        drop(lists);
+        // Held, so that a kill switch thrown meanwhile is not undone.
+        let bound = self.bound.lock();
+        self.kernel.lock().set_mode(bound.effective(now));
     }
 
     fn lists_mut(&self) -> RwLockWriteGuard<'_, BlockList> {
         self.lists.write()
+    }
+}
+
+/// What the kernel holds, put into the store that knows nothing of it; else the next filling would
+/// unblock everybody.
+fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
+    let (blocks, allows) = kernel.recover(now);
+    let changes: Vec<_> = (blocks.iter().cloned().map(Change::PutBlock))
+        .chain(allows.iter().cloned().map(Change::PutAllow))
+        .collect();
+    if !changes.is_empty() {
+        let (n_blocks, n_allows) = (blocks.len(), allows.len());
+        tracing::warn!(
+            n_blocks,
+            n_allows,
+            "the store is empty, took over what is pinned"
+        );
+        // Together, so that a store with some of them never looks like one with all.
+        let receipt = journal.submit(changes);
+        if let Err(error) = operator::durable(receipt) {
+            tracing::error!(%error, "what is pinned is in force, but not kept across a restart");
+        }
+    }
+    Contents {
+        blocks,
+        allows,
+        mode: None,
     }
 }

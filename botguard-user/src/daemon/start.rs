@@ -56,16 +56,11 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let intel = Arc::new(Intel::load(&settings.intel)?);
 
     let kernel = KernelSide::attach(&settings.kernel)?;
-    let store_problem = store.moved_aside().map(|aside| {
-        format!(
-            "the store was corrupt and begun anew; the old one is {}",
-            aside.display()
-        )
-    });
     let enforcer = Arc::new(Enforcer::new(
         Start {
             contents,
-            store_problem,
+            store_is_blank: store.is_blank(),
+            store_problem: store.problem(),
             journal: Journal::start(Arc::new(store))?,
             guard: guard(settings),
             mode: settings.mode,

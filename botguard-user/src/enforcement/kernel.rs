@@ -34,7 +34,7 @@ pub use error::KernelError;
 pub use listeners::{LocalListener, Protocol, expand_wildcards};
 pub use netlink::NetlinkError;
 
-use pins::Pins;
+use pins::{PinLock, Pins};
 use tables::{PRESENT, Tables, gone, of_map};
 
 /// A pinned filter.
@@ -42,6 +42,7 @@ pub struct KernelFilter {
     pins: Pins,
     tables: Tables,
     clock: Xdp,
+    _lock: PinLock,
 }
 
 /// One interface that the filter is attached to.
@@ -88,35 +89,35 @@ impl KernelFilter {
     /// A new filter is in log mode, with no entries and no listeners.
     ///
     /// Errors: configuration (no such interface, foreign program, no bpffs, driver refuses) or
-    /// internal (privileges, verifier). Nothing new stays attached or pinned then.
+    /// internal (privileges, verifier, another process has the pins). Nothing new stays attached or pinned then.
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
         let pins = Pins::below(&settings.pin_dir);
         let is_new = !pins.directory().exists();
-        if let Err(error) = attach::install(settings, &pins) {
+        let lock = attach::install(settings, &pins).inspect_err(|_error| {
             if is_new {
                 // The first error is the one to tell.
                 let _unused: Result<(), KernelError> = remove(&pins);
             }
-            return Err(error);
-        }
-        let mut filter = Self::of_pins(pins)?;
+        })?;
+        let mut filter = Self::of_pins(pins, lock)?;
         filter.calibrate()?;
         Ok(filter)
     }
 
     /// Reaches a filter that is pinned already.
     ///
-    /// Errors: [`KernelError::NotAttached`], or a pin that is not this version's.
+    /// Errors: [`KernelError::NotAttached`], [`KernelError::InUse`], or a pin that is not this version's.
     pub fn open(pin_dir: &Path) -> Result<Self, KernelError> {
         let pins = Pins::below(pin_dir);
         if !pins.program().exists() {
             return Err(KernelError::NotAttached(pins.directory().into()));
         }
+        let lock = pins.lock()?;
         pins.verify()?;
-        Self::of_pins(pins)
+        Self::of_pins(pins, lock)
     }
 
-    fn of_pins(pins: Pins) -> Result<Self, KernelError> {
+    fn of_pins(pins: Pins, lock: PinLock) -> Result<Self, KernelError> {
         let path = pins.clock_program();
         let clock = Xdp::from_pin(&path, XdpAttachType::Interface)
             .map_err(|error| KernelError::pin(&path, error))?;
@@ -124,6 +125,7 @@ impl KernelFilter {
             tables: Tables::open(&pins)?,
             pins,
             clock,
+            _lock: lock,
         })
     }
 
@@ -234,14 +236,20 @@ impl KernelFilter {
         remove(&self.pins)
     }
 
+    /// Whether there are pins, of whatever shape.
+    #[must_use]
+    pub fn is_pinned(pin_dir: &Path) -> bool {
+        Pins::below(pin_dir).directory().exists()
+    }
+
     /// As [`Self::detach`], for pins of whatever shape, as after an upgrade that changed it.
     pub fn remove(pin_dir: &Path) -> Result<(), KernelError> {
         let pins = Pins::below(pin_dir);
-        if pins.directory().exists() {
-            remove(&pins)
-        } else {
-            Err(KernelError::NotAttached(pins.directory().into()))
+        if !pins.directory().exists() {
+            return Err(KernelError::NotAttached(pins.directory().into()));
         }
+        let _lock = pins.lock()?;
+        remove(&pins)
     }
 
     /// Finds the rate of jiffies, once in the life of the maps, and sets the anchor.

@@ -4,6 +4,8 @@
 //! for almost nothing. Jiffies neither step with the wall clock nor run while the host sleeps, so
 //! a reading is taken afresh for every compilation and never kept.
 
+use std::time::Duration;
+
 use botguard_common::entry::{TICK_SHIFT, ticks};
 
 use crate::words::clock::Wall;
@@ -38,6 +40,15 @@ impl KernelClock {
         let end = self.jiffies.saturating_add(ahead).saturating_sub(behind);
         let round_up = (1 << TICK_SHIFT) - 1;
         ticks(end.saturating_add(round_up), 0).max(1)
+    }
+
+    /// The wall time at which tick `end` begins; `None`, which is never, exactly for 0.
+    #[must_use]
+    pub fn wall_at(&self, end: u32) -> Option<Wall> {
+        let left = (u64::from(end) << TICK_SHIFT).saturating_sub(self.jiffies);
+        let left_ms = u128::from(left) * 1_000 / u128::from(self.jiffies_per_second.max(1));
+        let left_ms = u64::try_from(left_ms).unwrap_or(u64::MAX);
+        (end != 0).then(|| self.wall.after(Duration::from_millis(left_ms)))
     }
 
     fn jiffies_of(&self, ms: u128) -> u64 {
@@ -86,6 +97,22 @@ mod tests {
         check(Some(0), 1);
         check(Some(u64::MAX), u32::MAX);
         assert_eq!(clock.now(), 10);
+    }
+
+    #[test]
+    fn an_end_is_found_again() {
+        let clock = KernelClock {
+            jiffies: 10 * 256 + 100,
+            jiffies_per_second: 256,
+            wall: Wall::from_unix_ms(100_000),
+        };
+        let check = |end, expected: Option<u64>| {
+            assert_eq!(clock.wall_at(end), expected.map(Wall::from_unix_ms));
+        };
+        check(0, None);
+        check(9, Some(100_000));
+        check(20, Some(109_609));
+        assert_eq!(clock.end(clock.wall_at(20)), 20);
     }
 
     #[test]

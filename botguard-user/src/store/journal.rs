@@ -3,12 +3,14 @@
 //! of bans costs few syncs and a single one waits for none but its own.
 //!
 //! Changes are committed in the order they were queued, also those of different callers: a ban
-//! queued before the operator lifted it cannot come back after.
+//! queued before the operator lifted it cannot come back after. What could not be committed, as on a
+//! full disk, stays in front of the queue and is tried again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{Change, Store, StoreError};
 
@@ -18,24 +20,33 @@ use super::{Change, Store, StoreError};
 pub struct Journal {
     queue: Option<SyncSender<Entry>>,
     thread: Option<JoinHandle<()>>,
-    n_lost: Arc<AtomicU64>,
+    missing: Arc<Missing>,
+}
+
+/// Changes that are in force and not in the store.
+#[derive(Debug, Default)]
+struct Missing {
+    /// For good: there was no room to keep them until the store can be written.
+    n_lost: AtomicU64,
+    /// Until a later commit succeeds.
+    n_unwritten: AtomicU64,
 }
 
 impl Journal {
     /// Starts the writer thread.
     pub fn start(store: Arc<Store>) -> std::io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_ENTRIES);
-        let n_lost = Arc::new(AtomicU64::new(0));
+        let missing = Arc::new(Missing::default());
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn({
-                let n_lost = Arc::clone(&n_lost);
-                move || run(&store, &entries, &n_lost)
+                let missing = Arc::clone(&missing);
+                move || run(&store, &entries, &missing)
             })?;
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
-            n_lost,
+            missing,
         })
     }
 
@@ -59,9 +70,16 @@ impl Journal {
     /// Why the store is not the truth any more, if so: changes are in force that it has not.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        let n_lost = self.n_lost.load(Ordering::Relaxed);
-        (n_lost > 0).then(|| {
-            format!("{n_lost} changes could not be written to the store and end with a restart")
+        let Missing {
+            n_lost,
+            n_unwritten,
+        } = &*self.missing;
+        let n_missing = n_lost.load(Ordering::Relaxed) + n_unwritten.load(Ordering::Relaxed);
+        (n_missing > 0).then(|| {
+            format!(
+                "{n_missing} changes could not be written to the store and end with a restart; make \
+                 room in `state_dir`, they are tried again every second"
+            )
         })
     }
 
@@ -69,7 +87,7 @@ impl Journal {
         let n_changes = changes.len() as u64;
         let queue = self.queue.as_ref().ok_or(STOPPED)?;
         queue.try_send(Entry { changes, done }).map_err(|refused| {
-            self.n_lost.fetch_add(n_changes, Ordering::Relaxed);
+            self.missing.n_lost.fetch_add(n_changes, Ordering::Relaxed);
             match refused {
                 TrySendError::Full(_) => StoreError::Journal("its queue is full"),
                 TrySendError::Disconnected(_) => STOPPED,
@@ -105,6 +123,10 @@ const STOPPED: StoreError = StoreError::Journal("its thread has stopped");
 /// Bans waiting for one commit of the disk; at 5 ms a commit this is 800,000 bans a second.
 const QUEUE_ENTRIES: usize = 4_096;
 
+/// What a store that cannot be written may owe: some 20 MiB.
+const UNWRITTEN_CHANGES: usize = 65_536;
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 struct Entry {
     changes: Vec<Change>,
     done: Option<Done>,
@@ -113,24 +135,50 @@ struct Entry {
 /// Where a receipt waits.
 type Done = SyncSender<Result<(), Arc<StoreError>>>;
 
-fn run(store: &Store, entries: &Receiver<Entry>, n_lost: &AtomicU64) {
-    while let Ok(first) = entries.recv() {
-        let mut changes = Vec::new();
+fn run(store: &Store, entries: &Receiver<Entry>, missing: &Missing) {
+    // Not on disk yet, oldest first.
+    let mut changes = Vec::new();
+    loop {
+        let first = if changes.is_empty() {
+            entries.recv().map_err(RecvTimeoutError::from)
+        } else {
+            entries.recv_timeout(RETRY_INTERVAL)
+        };
+        let is_over = matches!(first, Err(RecvTimeoutError::Disconnected));
+        let is_retry = first.is_err();
         let mut waiting = Vec::new();
-        let gathered = std::iter::once(first).chain(entries.try_iter().take(QUEUE_ENTRIES));
+        let gathered = first
+            .into_iter()
+            .chain(entries.try_iter().take(QUEUE_ENTRIES));
         for entry in gathered {
             changes.extend(entry.changes);
             waiting.extend(entry.done);
         }
-        let result = store.commit(&changes).map_err(Arc::new);
-        if let Err(error) = &result {
-            n_lost.fetch_add(changes.len() as u64, Ordering::Relaxed);
-            metrics::counter!("botguard_store_failed_commits_total").increment(1);
-            tracing::error!(%error, changes = changes.len(), "changes are in force but not on disk");
+        if changes.is_empty() && is_over {
+            return;
         }
+        let result = store.commit(&changes).map_err(Arc::new);
+        match &result {
+            Ok(()) => changes.clear(),
+            Err(error) => {
+                metrics::counter!("botguard_store_failed_commits_total").increment(1);
+                if !is_retry {
+                    let n_changes = changes.len();
+                    tracing::error!(%error, n_changes, "changes are in force but not on disk");
+                }
+                let n_excess = changes.len().saturating_sub(UNWRITTEN_CHANGES);
+                changes.truncate(UNWRITTEN_CHANGES);
+                missing.n_lost.fetch_add(n_excess as u64, Ordering::Relaxed);
+            }
+        }
+        let n_unwritten = changes.len() as u64;
+        missing.n_unwritten.store(n_unwritten, Ordering::Relaxed);
         for done in waiting {
             // A caller that no longer waits does not need the answer.
             let _sent: Result<(), _> = done.send(result.clone());
+        }
+        if is_over {
+            return;
         }
     }
 }

@@ -98,16 +98,39 @@ fn damage_is_moved_aside_and_kept() {
 }
 
 #[test]
+fn a_store_is_blank_until_its_first_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        Store::open(directory.path(), Duration::ZERO, NOW)
+            .unwrap()
+            .0
+    };
+    assert!(open().is_blank());
+    let store = open();
+    assert!(store.is_blank(), "nothing was committed meanwhile");
+    store.commit(&[Change::SetMode(None)]).unwrap();
+    drop(store);
+    assert!(!open().is_blank());
+    let path = directory.path().join("store.redb");
+    for damage in [b"".as_slice(), b"not a database"] {
+        fs::write(&path, damage).unwrap();
+        assert!(open().is_blank(), "{damage:?}");
+    }
+}
+
+#[test]
 fn a_row_of_nonsense_is_damage_too() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
-    let transaction = store.database.begin_write().unwrap();
+    let mut slot = store.database.lock();
+    let transaction = slot.as_mut().unwrap().begin_write().unwrap();
     transaction
         .open_table(BLOCKS)
         .unwrap()
         .insert("192.0.2.1/32 0", b"{}".as_slice())
         .unwrap();
     transaction.commit().unwrap();
+    drop(slot);
     drop(store);
     let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     assert!(store.moved_aside().is_some());
@@ -151,14 +174,33 @@ fn a_store_that_cannot_be_written_is_a_problem_with_a_name() {
     let journal = Journal::start(Arc::clone(&store)).unwrap();
     assert_eq!(journal.problem(), None);
     // A table of another type under the same name makes every commit fail.
-    let transaction = store.database.begin_write().unwrap();
+    let mut slot = store.database.lock();
+    let transaction = slot.as_mut().unwrap().begin_write().unwrap();
     transaction.delete_table(ALLOWS).unwrap();
     let other: TableDefinition<'_, u64, u64> = TableDefinition::new("allows");
     transaction.open_table(other).unwrap();
     transaction.commit().unwrap();
-    let change = Change::PutAllow(allow("192.0.2.0/24"));
-    assert!(journal.submit(vec![change]).unwrap().wait().is_err());
+    drop(slot);
+    let submit = |network| {
+        journal
+            .submit(vec![Change::PutAllow(allow(network))])
+            .unwrap()
+    };
+    assert!(submit("192.0.2.0/24").wait().is_err());
     assert!(journal.problem().unwrap().starts_with("1 changes"));
+
+    // Once it can be written again, so is what could not be.
+    let mut slot = store.database.lock();
+    *slot = Some(Database::create(&store.path).unwrap());
+    let transaction = slot.as_mut().unwrap().begin_write().unwrap();
+    transaction.delete_table(other).unwrap();
+    transaction.commit().unwrap();
+    drop(slot);
+    submit("198.51.100.0/24").wait().unwrap();
+    assert_eq!(journal.problem(), None);
+    drop(journal);
+    drop(store);
+    assert_eq!(reopened(directory.path()).allows.len(), 2);
 }
 
 #[test]

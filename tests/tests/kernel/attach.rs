@@ -127,6 +127,7 @@ fn an_interface_that_left_the_settings_is_let_go() {
         let filter = KernelFilter::attach(&generic_near).unwrap();
         let attachments = filter.attachments().unwrap();
         assert_eq!(attachments[0].mode, Some(AttachMode::Generic));
+        drop(filter);
         let filter = KernelFilter::attach(&generic).unwrap();
         let attachments = filter.attachments().unwrap();
         assert_eq!(attachments.len(), 1);
@@ -216,12 +217,29 @@ fn a_pinned_map_of_another_shape_is_refused() {
 }
 
 #[test]
+fn one_process_at_a_time_has_the_pins() {
+    let bpffs = Bpffs::mount();
+    let settings = settings(&bpffs.pin_dir(), &[]);
+    let held = KernelFilter::attach(&settings).unwrap();
+    for refused in [
+        KernelFilter::attach(&settings).unwrap_err(),
+        KernelFilter::open(&settings.pin_dir).unwrap_err(),
+        KernelFilter::remove(&settings.pin_dir).unwrap_err(),
+    ] {
+        assert!(matches!(refused, KernelError::InUse(_)), "{refused}");
+    }
+    drop(held);
+    KernelFilter::open(&settings.pin_dir).unwrap();
+}
+
+#[test]
 fn every_map_has_the_documented_shape() {
     let documentation = include_str!("../../../docs/maps.md");
     let bpffs = Bpffs::mount();
     let filter = KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap();
+    drop(filter);
     // Opening compares each pinned map's shape with the table.
-    KernelFilter::open(&bpffs.pin_dir()).unwrap();
+    let filter = KernelFilter::open(&bpffs.pin_dir()).unwrap();
     for shape in botguard_common::maps::SHAPES {
         let (name, kind) = (shape.name, shape.kind);
         let (key, value, capacity) = (shape.key_bytes, shape.value_bytes, shape.capacity);

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod collateral;
+mod damage;
 mod fixture;
 mod operator;
 mod passage;

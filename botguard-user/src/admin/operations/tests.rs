@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::admin::protocol::{Blame, Failed};
 use crate::audit::record::Record;
-use crate::daemon::enforcer::Start;
+use crate::daemon::enforcer::{KernelSide, Start};
 use crate::enforcement::never_block::{Guard, NeverBlock};
 use crate::settings::document::Document;
 use crate::store::Store;
@@ -39,6 +39,7 @@ impl Bench {
         guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
         let start = Start {
             contents,
+            store_is_blank: false,
             store_problem: None,
             journal: Journal::start(Arc::new(store)).unwrap(),
             guard,

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::admin::protocol::Kernel;
+use crate::admin::protocol::{Interface, Kernel};
 use crate::words::block::{Allow, Block, Effect, Scope};
 use crate::words::mode::Mode;
 
@@ -46,7 +46,8 @@ pub(super) fn of(question: &Question<'_>) -> (bool, String) {
     let Some(rule) = drops().find(applies) else {
         return pass("the blocks that cover it are for the listeners, and none has this port");
     };
-    if question.kernel.interfaces.is_empty() {
+    let interfaces = &question.kernel.interfaces;
+    if !interfaces.iter().any(Interface::is_running) {
         return pass(&format!(
             "the kernel filter is {}; the edge refuses its requests",
             question.kernel.state
@@ -65,7 +66,6 @@ pub(super) fn of(question: &Question<'_>) -> (bool, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::protocol::Interface;
     use crate::words::block::Origin;
     use crate::words::clock::Wall;
 
@@ -147,5 +147,8 @@ mod tests {
             ..Kernel::default()
         };
         check(host, &[], None, &off, (false, "is not attached"));
+        let mut gone = kernel(Mode::Enforce);
+        gone.interfaces[0].mode = Interface::GONE.to_owned();
+        check(host, &[], None, &gone, (false, "the edge refuses"));
     }
 }

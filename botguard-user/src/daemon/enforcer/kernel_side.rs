@@ -1,13 +1,16 @@
 //! The kernel's copy of the lists, if there is one: attached, given up, or never wanted. Failures
 //! end here; they are logged, kept as the reason why the state is degraded, and never stop traffic.
 
+use std::path::Path;
+
 use ipnet::IpNet;
 
 use crate::admin::protocol::{self, Counter, Interface};
 use crate::enforcement::kernel::{KernelError, KernelFilter, KernelStats, LocalListener};
 use crate::enforcement::list::BlockList;
-use crate::enforcement::plan;
 use crate::enforcement::settings::{Backend, KernelSettings};
+use crate::enforcement::{plan, recovery};
+use crate::words::block::{Allow, Block};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -15,8 +18,13 @@ use crate::words::mode::Mode;
 #[derive(Debug)]
 pub struct KernelSide {
     filter: Filter,
-    /// Whether the program runs on any interface; without one, entries drop nothing.
+    /// The settings' interfaces.
+    interfaces: Vec<String>,
+    /// Whether the program ran on any interface when last looked at; without one, entries drop
+    /// nothing.
     is_on_path: bool,
+    /// Those of [`Self::interfaces`] on which it did not.
+    uncovered: Vec<String>,
     /// The last thing that failed and was not mended since.
     problem: Option<String>,
 }
@@ -37,16 +45,40 @@ impl KernelSide {
     /// [`Self::problem`].
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
         if settings.backend == Backend::None {
-            return Ok(Self::off());
+            return Ok(Self::unwanted(settings));
         }
         match KernelFilter::attach(settings) {
-            Ok(filter) => Ok(Self::present(filter)),
+            Ok(filter) => Ok(Self::present(filter, settings)),
             Err(error) if settings.required => Err(error),
             Err(error) => {
-                tracing::error!(%error, "KERNEL FILTER NOT ATTACHED, only the edge enforces");
-                Ok(Self::absent(format!(
-                    "kernel filter is not attached: {error}"
-                )))
+                tracing::error!(%error, "KERNEL FILTER NOT ATTACHED as configured");
+                Ok(Self::left_over(settings, &error))
+            }
+        }
+    }
+
+    /// What is left after attaching failed: a former process's filter goes on dropping, so commands
+    /// and the kill switch must reach it.
+    fn left_over(settings: &KernelSettings, error: &KernelError) -> Self {
+        let mut side = Self::open(settings);
+        side.problem = Some(format!("kernel filter is not attached: {error}"));
+        side
+    }
+
+    /// Attaches the filter anew, or adopts it.
+    ///
+    /// Errors: as [`Self::attach`]; what was attached is reached as before then.
+    pub(super) fn attach_again(&mut self, settings: &KernelSettings) -> Result<(), KernelError> {
+        // The pins have one owner at a time. They go on filtering meanwhile.
+        *self = Self::off();
+        match Self::attach(settings) {
+            Ok(side) => {
+                *self = side;
+                Ok(())
+            }
+            Err(error) => {
+                *self = Self::left_over(settings, &error);
+                Err(error)
             }
         }
     }
@@ -55,10 +87,10 @@ impl KernelSide {
     #[must_use]
     pub fn open(settings: &KernelSettings) -> Self {
         if settings.backend == Backend::None {
-            return Self::off();
+            return Self::unwanted(settings);
         }
         match KernelFilter::open(&settings.pin_dir) {
-            Ok(filter) => Self::present(filter),
+            Ok(filter) => Self::present(filter, settings),
             Err(error) => Self::absent(error.to_string()),
         }
     }
@@ -66,34 +98,78 @@ impl KernelSide {
     const fn off() -> Self {
         Self {
             filter: Filter::Off,
+            interfaces: vec![],
             is_on_path: false,
+            uncovered: vec![],
             problem: None,
         }
     }
 
-    const fn absent(problem: String) -> Self {
+    /// `backend = "none"`, with an eye on what another setting left: it drops by lists of old.
+    fn unwanted(settings: &KernelSettings) -> Self {
+        let pin_dir = &settings.pin_dir;
+        let problem = KernelFilter::is_pinned(pin_dir).then(|| {
+            format!(
+                "[kernel] backend is \"none\", but a filter is still pinned in {} and drops by what \
+                 it last knew; `botguard kernel detach` removes it",
+                pin_dir.display()
+            )
+        });
+        Self {
+            problem,
+            ..Self::off()
+        }
+    }
+
+    fn absent(problem: String) -> Self {
         Self {
             filter: Filter::Absent,
-            is_on_path: false,
             problem: Some(problem),
+            ..Self::off()
         }
     }
 
-    fn present(filter: KernelFilter) -> Self {
-        let is_on_path = filter
-            .attachments()
-            .is_ok_and(|all| all.iter().any(|attachment| attachment.mode.is_some()));
-        Self {
+    fn present(filter: KernelFilter, settings: &KernelSettings) -> Self {
+        let mut side = Self {
             filter: Filter::Present(Box::new(filter)),
-            is_on_path,
-            problem: None,
-        }
+            interfaces: settings.interfaces.clone(),
+            ..Self::off()
+        };
+        side.look();
+        side
     }
 
-    /// Why the kernel does not do what it should.
-    #[must_use]
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+    /// Looks where the program runs now: interfaces are deleted and made anew without a word.
+    fn look(&mut self) {
+        let Filter::Present(filter) = &self.filter else {
+            return;
+        };
+        let attachments = filter.attachments().unwrap_or_default().into_iter();
+        let running: Vec<_> = attachments
+            .filter(|attachment| attachment.mode.is_some())
+            .map(|attachment| attachment.interface)
+            .collect();
+        self.is_on_path = !running.is_empty();
+        let wanted = self.interfaces.iter();
+        self.uncovered = wanted
+            .filter(|interface| !running.contains(interface))
+            .cloned()
+            .collect();
+    }
+
+    /// Why the kernel does not do what it should, by a fresh look.
+    pub fn problem(&mut self) -> Option<String> {
+        self.look();
+        let is_uncovered = !self.uncovered.is_empty();
+        self.problem.clone().or_else(|| {
+            is_uncovered.then(|| {
+                format!(
+                    "kernel filter is not on {}: made anew, renamed, in another network namespace, \
+                     or the pins were removed; `botguard kernel attach` puts it there",
+                    self.uncovered.join(", ")
+                )
+            })
+        })
     }
 
     /// Follows changes of these networks. Returns whether the kernel has them now and sees packets.
@@ -106,6 +182,19 @@ impl KernelSide {
             }
             Ok(())
         }) && is_on_path
+    }
+
+    /// The blocks and allows that the kernel holds; none where it cannot be asked.
+    pub(super) fn recover(&self, now: Wall) -> (Vec<Block>, Vec<Allow>) {
+        let Filter::Present(filter) = &self.filter else {
+            return (vec![], vec![]);
+        };
+        let recovered = (filter.entries())
+            .and_then(|entries| Ok(recovery::recover(&entries, &filter.clock(now)?)));
+        recovered.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read what is pinned");
+            (vec![], vec![])
+        })
     }
 
     /// Brings the kernel to the lists, whatever it holds.
@@ -126,20 +215,22 @@ impl KernelSide {
         });
     }
 
-    /// Removes the filter and its pins. Returns whether there was one.
-    pub(super) fn detach(&mut self) -> Result<bool, KernelError> {
+    /// Removes the filter and its pins, also those that cannot be used: of another shape, or left
+    /// from when the backend was not `none`.
+    ///
+    /// Errors: [`KernelError::NotAttached`], or what could not be removed.
+    pub(super) fn detach(&mut self, pin_dir: &Path) -> Result<(), KernelError> {
+        let is_off = matches!(self.filter, Filter::Off);
         match std::mem::replace(&mut self.filter, Filter::Absent) {
-            Filter::Off => {
-                self.filter = Filter::Off;
-                Ok(false)
-            }
-            Filter::Absent => Ok(false),
-            Filter::Present(filter) => {
-                self.is_on_path = false;
-                self.problem = Some("kernel filter was detached by command".to_owned());
-                filter.detach().map(|()| true)
-            }
+            Filter::Off | Filter::Absent => KernelFilter::remove(pin_dir)?,
+            Filter::Present(filter) => filter.detach()?,
         }
+        *self = if is_off {
+            Self::off()
+        } else {
+            Self::absent("kernel filter was detached by command".to_owned())
+        };
+        Ok(())
     }
 
     /// Its counters, where it can be asked.
@@ -162,7 +253,8 @@ impl KernelSide {
         let interfaces: Vec<_> = (filter.attachments().unwrap_or_default().into_iter())
             .map(|attachment| Interface {
                 name: attachment.interface,
-                mode: (attachment.mode).map_or_else(|| "gone".to_owned(), |mode| mode.to_string()),
+                mode: (attachment.mode)
+                    .map_or_else(|| Interface::GONE.to_owned(), |mode| mode.to_string()),
                 program: attachment.program_id,
             })
             .collect();
@@ -173,9 +265,12 @@ impl KernelSide {
             packets,
         };
         protocol::Kernel {
-            state: match interfaces.len() {
-                0 => "loaded, on no interface".to_owned(),
-                _ => "attached".to_owned(),
+            state: if interfaces.is_empty() {
+                "loaded, on no interface".to_owned()
+            } else if interfaces.iter().any(Interface::is_running) {
+                "attached".to_owned()
+            } else {
+                "loaded, but its interfaces are gone".to_owned()
             },
             interfaces,
             mode: filter.mode().ok(),

@@ -183,7 +183,7 @@ impl Enforcer {
     }
 }
 
-fn durable(
+pub(super) fn durable(
     receipt: Result<crate::store::journal::Receipt, crate::store::StoreError>,
 ) -> Result<(), OperatorError> {
     let receipt = receipt.map_err(|error| OperatorError::NotDurable(error.to_string()))?;

@@ -56,6 +56,7 @@ impl Bench {
         guard.guard(Guard::Operator, spared);
         let start = Start {
             contents,
+            store_is_blank: false,
             store_problem: None,
             journal: Journal::start(Arc::new(store)).unwrap(),
             guard,

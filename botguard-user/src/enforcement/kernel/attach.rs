@@ -18,13 +18,13 @@ use nix::poll::poll;
 use super::error::KernelError;
 use super::netlink::{XdpState, xdp_state};
 use super::object;
-use super::pins::Pins;
+use super::pins::{PinLock, Pins};
 use crate::enforcement::settings::{AttachMode, KernelSettings};
 
 /// Brings the host to what the settings say.
 ///
 /// After an error nothing new stays attached; what was attached before keeps filtering.
-pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<(), KernelError> {
+pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<PinLock, KernelError> {
     // Programs for packets of several buffers, as jumbo frames and LRO make them.
     if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 18, 0)) {
         return Err(KernelError::KernelTooOld);
@@ -35,6 +35,7 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<(), Kern
         .map(|name| Target::find(name))
         .collect::<Result<Vec<_>, _>>()?;
     pins.prepare()?;
+    let lock = pins.lock()?;
     pins.verify()?;
     let mut object = load(pins)?;
     replace_pin(program(&mut object, object::CLOCK)?, &pins.clock_program())?;
@@ -56,7 +57,8 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<(), Kern
         link.pin(&path)
             .map_err(|error| KernelError::pin(&path, error))?;
     }
-    replace_pin(filter, &pins.program())
+    replace_pin(filter, &pins.program())?;
+    Ok(lock)
 }
 
 /// Unpins an interface's link and waits until the interface is free.

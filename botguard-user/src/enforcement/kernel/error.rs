@@ -73,6 +73,12 @@ pub enum KernelError {
     /// Nothing is pinned there.
     #[error("no kernel filter is pinned in {0}; attach one with `botguard kernel attach`")]
     NotAttached(PathBuf),
+    /// Another process fills these maps.
+    #[error(
+        "the kernel filter in {0} belongs to another botguard process with another state_dir; give \
+         this one a [kernel] pin_dir of its own, or stop the other (`fuser {0}` names it)"
+    )]
+    InUse(PathBuf),
     /// A pinned map is not of this version's shape.
     #[error(
         "{path} is {actual}, but this version needs {expected}; remove the old filter with \

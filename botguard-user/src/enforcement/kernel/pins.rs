@@ -3,13 +3,14 @@
 //! `PIN_DIR/v<layout>/{prog, prog_clock, link_<ifname>, map_<name>}` on a bpffs. A loader takes any
 //! map of the right name; [`Pins::verify`] compares shapes first.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
 use botguard_common::maps::{Kind, LAYOUT, SHAPES, Shape};
 use nix::mount::{MsFlags, mount};
+use nix::poll::poll;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::error::KernelError;
@@ -88,6 +89,28 @@ impl Pins {
             .map_err(|error| KernelError::pin(&self.directory, error))
     }
 
+    /// Takes the pins for this process, waiting a moment for one that is just ending. Two that fill
+    /// the same maps from two stores would each undo what the other does.
+    pub(super) fn lock(&self) -> Result<PinLock, KernelError> {
+        let failed = |error| KernelError::pin(&self.directory, error);
+        let directory = File::open(&self.directory).map_err(failed)?;
+        for _ in 0..LOCK_ATTEMPTS {
+            match directory.try_lock() {
+                Ok(()) => {
+                    return Ok(PinLock {
+                        _directory: directory,
+                    });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    // A wait that ends early does no harm.
+                    let _unused: nix::Result<i32> = poll(&mut [], LOCK_INTERVAL_MS);
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+        Err(KernelError::InUse(self.directory.clone()))
+    }
+
     /// Compares every pinned map with what this version makes of it. A map that is not pinned yet
     /// is in order.
     pub(super) fn verify(&self) -> Result<(), KernelError> {
@@ -138,6 +161,16 @@ impl Pins {
         Ok(())
     }
 }
+
+/// The pins belong to this process for as long as this lives.
+#[derive(Debug)]
+pub(super) struct PinLock {
+    _directory: File,
+}
+
+/// A second in all: the state directory's lock, which is taken first, has kept out all that share it.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_INTERVAL_MS: u8 = 10;
 
 const LINK_PREFIX: &str = "link_";
 /// Stands for a dot; no interface name has a colon (dev_valid_name in net/core/dev.c).

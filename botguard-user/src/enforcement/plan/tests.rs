@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::enforcement::list::is_live;
+use crate::enforcement::recovery::recover;
 use crate::words::block::{Allow, Origin};
 use crate::words::clock::Wall;
 
@@ -235,6 +236,31 @@ proptest! {
             carry_out(&mut kernel, &refresh(&list, &network, &clock(0)));
         }
         prop_assert_eq!(&kernel, &compile(&list, &clock(0)));
+    }
+
+    #[test]
+    fn what_is_recovered_from_the_entries_judges_as_they_do(
+        blocks in prop::collection::vec(blocks(), 0..8),
+        allows in prop::collection::vec(allows(), 0..2),
+        last in 0_u8..8,
+    ) {
+        // Ends that differ by a tick are one to it, so they are kept two apart here.
+        let doubled = blocks.into_iter().map(|block| Block {
+            expires: block.expires.map(|end| at(2 * at(0).until(end).as_secs())),
+            ..block
+        });
+        let doubled: Vec<_> = doubled.collect();
+        let entries = compile(&list_of(&doubled, &allows), &clock(0));
+        let (blocks, allows) = recover(&entries, &clock(0));
+        let recovered = compile(&list_of(&blocks, &allows), &clock(0));
+        for second in (0..44).step_by(2) {
+            for (name, bytes) in packets_of(Ipv4Addr::new(10, 0, 0, last)) {
+                let [before, after] = [&entries, &recovered].map(|entries| {
+                    judge(bytes.as_slice(), &Kernel { entries, second }).exit.is_drop()
+                });
+                prop_assert_eq!(before, after, "{} at {}", name, second);
+            }
+        }
     }
 
     #[test]
