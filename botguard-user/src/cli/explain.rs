@@ -312,7 +312,7 @@ mod tests {
         let expected = "\
 request     r1 at 2026-11-23T12:00:00.000Z
             GET api.example.com/users, status 403
-client      192.0.2.1, AS16509 Amazon.com, Inc., key xyz1 (tier free)
+client      192.0.2.1, AS16509 Amazon.com, Inc., key sk_pub_xyz123… (tier free)
 key         +0.10 of at most 0.40
   tier             0.10 × 1.00 = 0.10  sk_pub_xyz123…, tier free
 pattern     +0.40 of at most 0.40

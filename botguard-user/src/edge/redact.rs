@@ -1,8 +1,8 @@
 //! Headers and query strings as the audit record may hold them: secrets replaced by what
 //! identifies them without giving them away. Pure.
 //!
-//! `Authorization` keeps its scheme, cookies keep their names, an API key becomes its public id
-//! and hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`). Names are
+//! `Authorization` keeps its scheme, cookies keep their names, an API key becomes what people are
+//! shown of it and its hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`). Names are
 //! lower case, and in wire order except that lines of one name stand together (what the `http`
 //! crate keeps).
 
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::identity::{self, IdentitySettings, KeyHasher, KeySource, RawKey, public_key_id};
+use super::identity::{self, IdentitySettings, KeyHasher, KeySource, RawKey, shown_key};
 
 /// Replaces secrets by what may be kept of them.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl<'a> Redactor<'a> {
     }
 
     fn key(&self, key: &str) -> String {
-        format!("{}…{}", public_key_id(key), self.hash(key))
+        format!("{}{}", shown_key(key), self.hash(key))
     }
 
     fn hash(&self, secret: &str) -> String {
