@@ -9,6 +9,7 @@ pub mod explain;
 pub mod render;
 
 mod access;
+mod plain;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
