@@ -157,6 +157,9 @@ fn bad_usage_exits_with_64_and_names_the_mend() {
     );
     host.configure("[kernel]\nbackend = \"tcx\"\n");
     check(&["run", "--check"], "not yet supported");
+    let long_path = SETTINGS.replace("admin.sock", &"s".repeat(108));
+    host.configure(&long_path);
+    check(&["run", "--check"], "botguard.toml:4: admin.socket: ");
 }
 
 #[test]
