@@ -182,6 +182,76 @@ fn every_field_of_the_contract_is_in_its_place() {
     check("/timing", "score_us upstream_us total_us");
 }
 
+/// Keys of an object and of the objects in it, but for those that are data: `groups`, `caps`.
+fn field_names(value: &serde_json::Value, names: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                names.push(name.clone());
+                if name != "groups" && name != "caps" {
+                    field_names(value, names);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|it| field_names(it, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    let page = include_str!("../../../../docs/audit.md");
+    let mut sample = request("r1");
+    sample.http.broken_off = Some("client".to_owned());
+    sample.enforcement = Some(EnforcementRecord {
+        target: "192.0.2.1/32".to_owned(),
+        ttl_s: 600,
+        rule: "automatic".to_owned(),
+        durable: false,
+    });
+    let events = [
+        Event::Request(Box::new(sample)),
+        Event::Operator(OperatorRecord {
+            actor: "uid 0".to_owned(),
+            operation: "reload".to_owned(),
+            target: String::new(),
+            result: "done".to_owned(),
+        }),
+        Event::Ban(BanRecord {
+            request_id: "r1".to_owned(),
+            target: "192.0.2.1/32".parse().unwrap(),
+            ttl_s: 600,
+            rule: Origin::Automatic,
+            reason: "test".to_owned(),
+            in_kernel: false,
+            decision_to_kernel_us: 1.0,
+            refused: Some("test".to_owned()),
+        }),
+        Event::Gap(GapRecord { lost: 1 }),
+        Event::Drops(DropsRecord {
+            rule: "automatic".to_owned(),
+            packets: 1,
+            would_have_dropped: 0,
+        }),
+    ];
+    for event in events {
+        let record = Record {
+            v: VERSION,
+            seq: 0,
+            ts: Timestamp(Wall::from_unix_ms(0)),
+            event,
+        };
+        let mut names = Vec::new();
+        field_names(&serde_json::to_value(record).unwrap(), &mut names);
+        for name in names {
+            assert!(
+                page.contains(&format!("`{name}`")),
+                "`{name}` is not on the page"
+            );
+        }
+    }
+}
+
 #[test]
 fn operator_records_have_the_promised_form() {
     let record = Record {
