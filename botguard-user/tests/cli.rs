@@ -284,6 +284,29 @@ fn reload_is_all_or_nothing() {
 }
 
 #[test]
+fn what_needs_a_restart_is_told_until_there_is_one() {
+    let host = Host::new();
+    let daemon = Daemon::start(&host);
+    let other = "[upstream.other]\nendpoints = [\"http://127.0.0.1:9\"]\n";
+    let moved = SETTINGS.replace("upstream = \"app\"", "upstream = \"other\"") + other;
+    host.configure(&moved);
+    for _ in 0..2 {
+        host.check(
+            &["reload"],
+            0,
+            "only after a restart: [[listener]], [upstream]",
+        );
+    }
+    let upstream =
+        |host: &Host| host.json(&["status"])["daemon"]["listeners"][0]["upstream"].clone();
+    assert_eq!(upstream(&host), "app");
+    daemon.stop();
+    let daemon = Daemon::start(&host);
+    assert_eq!(upstream(&host), "other");
+    daemon.stop();
+}
+
+#[test]
 fn the_kill_switch_outlives_the_daemon() {
     let host = Host::new();
     let daemon = Daemon::start(&host);
