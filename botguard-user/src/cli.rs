@@ -9,6 +9,7 @@ pub mod explain;
 pub mod render;
 
 mod access;
+mod plain;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -69,7 +70,10 @@ enum CommandError {
     Refused(Failed),
     #[error(transparent)]
     Search(#[from] search::SearchError),
-    #[error("no request `{id}` in {path}; it may have been rotated away, or not have ended yet")]
+    #[error(
+        "no request `{id}` in {path} and the files rotated from it; it may be in a compressed one, \
+         or not have ended yet"
+    )]
     NoRequest { id: String, path: String },
     #[error(transparent)]
     Daemon(#[from] daemon::StartError),

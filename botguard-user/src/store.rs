@@ -98,7 +98,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The database refused.
-    #[error("cannot {operation} the store: {source}")]
+    #[error("cannot {operation} the store, `store.redb` in `state_dir`: {source}")]
     Database {
         /// What was tried.
         operation: &'static str,

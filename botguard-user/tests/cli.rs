@@ -157,6 +157,9 @@ fn bad_usage_exits_with_64_and_names_the_mend() {
     );
     host.configure("[kernel]\nbackend = \"tcx\"\n");
     check(&["run", "--check"], "not yet supported");
+    let long_path = SETTINGS.replace("admin.sock", &"s".repeat(108));
+    host.configure(&long_path);
+    check(&["run", "--check"], "botguard.toml:4: admin.socket: ");
 }
 
 #[test]
@@ -277,6 +280,29 @@ fn reload_is_all_or_nothing() {
     host.configure(&SETTINGS.replace("mode = \"enforce\"", "mode = \"log\""));
     host.check(&["reload"], 0, "changed: [[route]]");
     assert_eq!(mode(&host), "log");
+    daemon.stop();
+}
+
+#[test]
+fn what_needs_a_restart_is_told_until_there_is_one() {
+    let host = Host::new();
+    let daemon = Daemon::start(&host);
+    let other = "[upstream.other]\nendpoints = [\"http://127.0.0.1:9\"]\n";
+    let moved = SETTINGS.replace("upstream = \"app\"", "upstream = \"other\"") + other;
+    host.configure(&moved);
+    for _ in 0..2 {
+        host.check(
+            &["reload"],
+            0,
+            "only after a restart: [[listener]], [upstream]",
+        );
+    }
+    let upstream =
+        |host: &Host| host.json(&["status"])["daemon"]["listeners"][0]["upstream"].clone();
+    assert_eq!(upstream(&host), "app");
+    daemon.stop();
+    let daemon = Daemon::start(&host);
+    assert_eq!(upstream(&host), "other");
     daemon.stop();
 }
 

@@ -6,6 +6,7 @@
 mod status;
 mod verdict;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::audit::record::{Event, OperatorRecord};
 use crate::audit::writer::AuditLog;
 use crate::daemon::enforcer::{BlockRequest, Enforcer, OperatorError};
 use crate::daemon::local_listeners;
+use crate::enforcement::settings::Backend;
 use crate::settings::Loaded;
 use crate::words::block::{Effect, Scope};
 use crate::words::clock::Wall;
@@ -118,13 +120,18 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
             })
             .warned(kernel_warning(site))
         }
-        Request::BlockDelete { networks } => match enforcer.unblock(networks, now) {
-            Ok(0) => Response::internal(format!(
-                "no block of exactly {}; `botguard would-block` shows what covers an address",
-                list(networks)
-            )),
-            result => answer(result, |n| vec![format!("{n} blocks removed")]),
-        },
+        Request::BlockDelete { networks } => {
+            let (blocks, _allows) = enforcer.snapshot(now);
+            let unknown = unknown(networks, blocks.iter().map(|block| block.network));
+            match enforcer.unblock(networks, now) {
+                Ok(0) => Response::internal(format!(
+                    "no block of exactly {}; `botguard would-block` shows what covers an address",
+                    list(networks)
+                )),
+                result => answer(result, |n| vec![format!("{n} blocks removed")])
+                    .warned(unknown.map(|networks| format!("no block of exactly {networks}"))),
+            }
+        }
         Request::BlockFlush => answer(enforcer.flush(now), |n| vec![format!("{n} blocks removed")]),
         Request::BlockList => {
             let (blocks, _allows) = enforcer.snapshot(now);
@@ -140,13 +147,18 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
                     .collect()
             })
         }
-        Request::AllowDelete { networks } => match enforcer.unallow(networks, now) {
-            Ok(0) => Response::internal(format!(
-                "no allow of exactly {}; `botguard allow list` shows them",
-                list(networks)
-            )),
-            result => answer(result, |n| vec![format!("{n} allows removed")]),
-        },
+        Request::AllowDelete { networks } => {
+            let (_blocks, allows) = enforcer.snapshot(now);
+            let unknown = unknown(networks, allows.iter().map(|allow| allow.network));
+            match enforcer.unallow(networks, now) {
+                Ok(0) => Response::internal(format!(
+                    "no allow of exactly {}; `botguard allow list` shows them",
+                    list(networks)
+                )),
+                result => answer(result, |n| vec![format!("{n} allows removed")])
+                    .warned(unknown.map(|networks| format!("no allow of exactly {networks}"))),
+            }
+        }
         Request::AllowList => {
             let (_blocks, allows) = enforcer.snapshot(now);
             Response::Allows(Allows {
@@ -181,6 +193,11 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
 }
 
 fn attach(site: Site<'_>, now: Wall) -> Response {
+    if site.loaded.settings.kernel.backend == Backend::None {
+        return Response::usage(
+            "there is nothing to attach: `[kernel] backend` is \"none\"; write \"xdp\"",
+        );
+    }
     match site.enforcer.attach(&site.loaded.settings.kernel, now) {
         Err(error) => Response::internal(error),
         Ok(()) => {
@@ -224,6 +241,15 @@ fn change(request: &Request) -> Option<(&'static str, String)> {
         Request::KernelAttach => Some(("kernel attach", String::new())),
         Request::KernelDetach => Some(("kernel detach", String::new())),
     }
+}
+
+/// Those of the networks that are not among the listed ones.
+fn unknown(networks: &[IpNet], listed: impl Iterator<Item = IpNet>) -> Option<String> {
+    let listed: HashSet<_> = listed.collect();
+    let unknown: Vec<_> = (networks.iter().copied())
+        .filter(|network| !listed.contains(network))
+        .collect();
+    (!unknown.is_empty()).then(|| list(&unknown))
 }
 
 fn list(networks: &[IpNet]) -> String {

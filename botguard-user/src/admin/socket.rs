@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,9 +60,16 @@ pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(failed(io::ErrorKind::AddrInUse.into()));
     }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+    match fs::symlink_metadata(path) {
+        Ok(left_over) if left_over.file_type().is_socket() => {
+            fs::remove_file(path).map_err(failed)?;
+        }
+        Ok(_something_else) => {
+            let message = "there is a file there that is not a socket, which stays";
+            return Err(failed(io::Error::other(message)));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
@@ -204,5 +211,15 @@ mod tests {
         let live = bind(&path).unwrap();
         assert!(bind(&path).unwrap_err().to_string().contains("admin.sock"));
         drop(live);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.txt");
+        fs::write(&path, "notes").unwrap();
+        let error = bind(&path).unwrap_err().to_string();
+        assert!(error.contains("not a socket"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"notes");
     }
 }

@@ -1,6 +1,7 @@
 //! Finds a record again, from the end of the file and in constant memory: what is asked for is
 //! mostly recent, and the file may be larger than memory.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -37,8 +38,26 @@ pub enum SearchError {
     },
 }
 
-/// The last request of this id, or `None`. A last line without its end is passed over.
+/// The last request of this id, or `None`: in the log, else in the files that were rotated from it
+/// (`audit.jsonl.1`, `audit.jsonl-20261123`), newest first. Compressed ones are not read; a last
+/// line without its end is passed over.
+///
+/// Errors: what could not be read, where it is not found in the rest.
 pub fn request(path: &Path, request_id: &str) -> Result<Option<Found>, SearchError> {
+    let mut problem = None;
+    for file in std::iter::once(path.to_owned()).chain(rotated(path)) {
+        match request_in(&file, request_id) {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            Err(error) => {
+                problem.get_or_insert(error);
+            }
+        }
+    }
+    problem.map_or(Ok(None), Err)
+}
+
+fn request_in(path: &Path, request_id: &str) -> Result<Option<Found>, SearchError> {
     let unreadable = |source| SearchError::Io {
         path: path.to_owned(),
         source,
@@ -48,24 +67,57 @@ pub fn request(path: &Path, request_id: &str) -> Result<Option<Found>, SearchErr
     let quoted = serde_json::to_string(request_id).unwrap_or_default();
     let needle = format!("\"request_id\":{quoted}");
     let file = File::open(path).map_err(unreadable)?;
+    let mut problem = None;
     for line in LinesFromEnd::new(file).map_err(unreadable)? {
         let line = line.map_err(unreadable)?;
         if !contains(&line, needle.as_bytes()) {
             continue;
         }
-        let record: Record = serde_json::from_slice(&line).map_err(|source| SearchError::Form {
-            path: path.to_owned(),
-            source,
-        })?;
-        // A header's value may hold the same text; only the record's own id counts.
-        if let Event::Request(request) = &record.event
-            && request.request_id == request_id
-        {
-            let request = (**request).clone();
-            return Ok(Some(Found { record, request }));
+        match serde_json::from_slice::<Record>(&line) {
+            // A header's value may hold the same text; only the record's own id counts.
+            Ok(record) => {
+                if let Event::Request(request) = &record.event
+                    && request.request_id == request_id
+                {
+                    let request = (**request).clone();
+                    return Ok(Some(Found { record, request }));
+                }
+            }
+            // It may be another kind of record about this request.
+            Err(source) => {
+                problem.get_or_insert_with(|| SearchError::Form {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
         }
     }
-    Ok(None)
+    problem.map_or(Ok(None), Err)
+}
+
+/// Files that logrotate and its like made of this one, last written first.
+fn rotated(path: &Path) -> Vec<PathBuf> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Vec::new();
+    };
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
+    let is_rotated = |other: &OsStr| {
+        let rest = (other.as_encoded_bytes()).strip_prefix(name.as_encoded_bytes());
+        rest.is_some_and(|rest| {
+            matches!(rest.first(), Some(b'.' | b'-')) && rest.last().is_some_and(u8::is_ascii_digit)
+        })
+    };
+    // A directory that cannot be listed has nothing to offer; the log itself was tried.
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter(|entry| is_rotated(&entry.file_name()))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    files.sort_unstable_by(|one, other| other.cmp(one));
+    files.into_iter().map(|(_modified, file)| file).collect()
 }
 
 /// Number of the last whole record of the file, if it has one that can be read.
@@ -153,6 +205,7 @@ fn contains(line: &[u8], needle: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::record;
     use proptest::prelude::*;
 
     fn from_end(text: &[u8]) -> Vec<Vec<u8>> {
@@ -189,6 +242,50 @@ mod tests {
             from_end(text.as_bytes()),
             [b"b".to_vec(), long.into_bytes(), b"a".to_vec()]
         );
+    }
+
+    fn line(request_id: &str, status: u16) -> Vec<u8> {
+        let mut request = record::tests::request(request_id);
+        request.http.status = status;
+        let record = Record {
+            v: record::VERSION,
+            seq: 0,
+            ts: record::Timestamp(crate::words::clock::Wall::from_unix_ms(0)),
+            event: Event::Request(Box::new(request)),
+        };
+        record.to_line().unwrap()
+    }
+
+    #[test]
+    fn rotated_files_are_searched_after_the_log_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("audit.jsonl");
+        let write = |name: &str, id: &str, status| {
+            std::fs::write(directory.path().join(name), line(id, status)).unwrap();
+        };
+        write("audit.jsonl.1", "r1", 201);
+        write("audit.jsonl-20261123", "r2", 202);
+        write("audit.jsonl.2.gz", "r3", 203);
+        write("other.jsonl.1", "r4", 204);
+        let status = |id: &str| request(&log, id).map(|it| it.map(|it| it.request.http.status));
+        assert_eq!(status("r1").unwrap(), Some(201));
+        assert!(matches!(status("r3"), Err(SearchError::Io { .. })));
+        write("audit.jsonl", "r1", 200);
+        assert_eq!(status("r1").unwrap(), Some(200));
+        assert_eq!(status("r2").unwrap(), Some(202));
+        assert_eq!(status("r3").unwrap(), None);
+        assert_eq!(status("r4").unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_of_another_version_does_not_hide_the_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("audit.jsonl");
+        let strange = b"{\"v\":2,\"kind\":\"moon\",\"request_id\":\"r1\"}\n";
+        std::fs::write(&log, strange).unwrap();
+        assert!(matches!(request(&log, "r1"), Err(SearchError::Form { .. })));
+        std::fs::write(&log, [&line("r1", 200), &strange[..]].concat()).unwrap();
+        assert!(request(&log, "r1").unwrap().is_some());
     }
 
     proptest! {

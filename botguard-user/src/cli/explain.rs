@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use super::plain::Plain;
 use crate::audit::record::{RequestRecord, StandingRecord};
 use crate::audit::search::Found;
 use crate::engine::decision::{Action, BothThresholds, Group};
@@ -199,8 +200,13 @@ fn band(score: Points, thresholds: BothThresholds) -> Action {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "request     {} at {}", self.request_id, self.ts)?;
-        writeln!(f, "            {}, status {}", self.request, self.status)?;
-        writeln!(f, "client      {}", self.client)?;
+        writeln!(
+            f,
+            "            {}, status {}",
+            Plain(&self.request),
+            self.status
+        )?;
+        writeln!(f, "client      {}", Plain(&self.client))?;
         for group in &self.groups {
             let name = name(group.group);
             if group.sum > group.total {
@@ -223,7 +229,7 @@ impl fmt::Display for Explanation {
                     exact(signal.weight),
                     exact(signal.confidence),
                     exact(signal.contribution),
-                    signal.evidence
+                    Plain(&signal.evidence)
                 )?;
             }
         }
@@ -240,7 +246,8 @@ impl fmt::Display for Explanation {
         write!(
             f,
             "decision    {action} in mode {}: {}",
-            self.mode, self.reason
+            self.mode,
+            Plain(&self.reason)
         )?;
         if self.would != self.action {
             write!(f, "; enforced it would be {}", self::action(self.would))?;
@@ -250,6 +257,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "ban         {enforcement}")?;
         }
         if let Some(list) = &self.decided_by_list {
+            let list = Plain(list);
             writeln!(f, "The score did not decide this request: {list} did.")?;
         }
         for other in &self.counterfactuals {
@@ -312,7 +320,7 @@ mod tests {
         let expected = "\
 request     r1 at 2026-11-23T12:00:00.000Z
             GET api.example.com/users, status 403
-client      192.0.2.1, AS16509 Amazon.com, Inc., key xyz1 (tier free)
+client      192.0.2.1, AS16509 Amazon.com, Inc., key sk_pub_xyz123… (tier free)
 key         +0.10 of at most 0.40
   tier             0.10 × 1.00 = 0.10  sk_pub_xyz123…, tier free
 pattern     +0.40 of at most 0.40
@@ -353,6 +361,16 @@ without network    0.75 → throttle
         partial.signals[2].confidence = Points::from_basis(3_333);
         let text = Explanation::of(&found(partial)).to_string();
         assert!(text.contains("0.25 × 0.3333 = 0.0833"), "{text}");
+    }
+
+    #[test]
+    fn a_request_writes_no_lines_of_its_own() {
+        let mut forged = request("r5");
+        forged.http.path = "/users\nscore       0.00\u{1b}[8m".to_owned();
+        forged.signals[1].evidence = forged.http.path.clone();
+        let text = Explanation::of(&found(forged)).to_string();
+        assert!(!text.contains("\nscore       0.00"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

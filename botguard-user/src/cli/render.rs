@@ -5,6 +5,7 @@ mod status;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use super::plain::Plain;
 use crate::admin::protocol::{
     AllowEntry, Allows, BlockEntry, Blocks, Done, Interface, Kernel, Response, Verdict,
 };
@@ -68,7 +69,7 @@ fn block(f: &mut fmt::Formatter<'_>, block: &BlockEntry) -> fmt::Result {
             Scope::Listeners => "listeners",
             Scope::Host => "host",
         },
-        block.reason,
+        Plain(&block.reason),
     )
 }
 
@@ -78,7 +79,7 @@ fn allow(f: &mut fmt::Formatter<'_>, allow: &AllowEntry) -> fmt::Result {
         "{:<24} allow     since {} {}",
         allow.network.to_string(),
         allow.created,
-        allow.reason
+        Plain(&allow.reason)
     )
 }
 

@@ -2,6 +2,7 @@
 //! Stricter than the start: what the daemon would live with, degraded, is an error here.
 
 use std::fmt;
+use std::os::unix::net::SocketAddr;
 
 use nix::net::if_::if_nametoindex;
 use serde::Serialize;
@@ -25,6 +26,10 @@ pub fn check(loaded: &Loaded) -> Result<CheckReport, StartError> {
     loaded.policy()?;
     loaded.listeners()?;
     Intel::load(&loaded.settings.intel)?;
+    if let Err(error) = SocketAddr::from_pathname(&loaded.settings.admin.socket) {
+        let message = format!("{error}; a socket's path has at most 107 bytes");
+        return Err(loaded.document.error("admin.socket", &message).into());
+    }
     let kernel = &loaded.settings.kernel;
     if kernel.backend == Backend::Xdp {
         for (index, interface) in kernel.interfaces.iter().enumerate() {

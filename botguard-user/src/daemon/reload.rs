@@ -39,20 +39,23 @@ pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
 }
 
 impl Fresh {
-    /// What changes, and what of it needs a restart.
-    pub(super) fn report(&self, old: &Loaded) -> Done {
-        let differences = differences(&old.settings, &self.loaded.settings);
-        let names = |wanted: Takes| {
+    /// What changes against what was loaded last, and what needs a restart against what the daemon
+    /// started with.
+    pub(super) fn report(&self, last: &Settings, started_with: &Settings) -> Done {
+        let names = |old: &Settings, wanted: Takes| {
+            let differences = differences(old, &self.loaded.settings);
             let chosen = differences.iter().filter(|(_, takes)| *takes == wanted);
             chosen.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
         };
-        let live = names(Takes::Effect);
+        let live = names(last, Takes::Effect);
         let did = match live.as_str() {
-            "" => "nothing in the configuration changed; data files were read anew".to_owned(),
+            "" => {
+                "nothing that a reload takes up has changed; data files were read anew".to_owned()
+            }
             _ => format!("changed: {live}"),
         };
         let mut warnings = Vec::new();
-        let later = names(Takes::Restart);
+        let later = names(started_with, Takes::Restart);
         if !later.is_empty() {
             warnings.push(format!(
                 "changed, but in force only after a restart: {later}"

@@ -14,7 +14,7 @@ use crate::admin::operations::{self, Running, Site};
 use crate::admin::protocol::{DaemonStatus, Done, ListenerStatus, Request, Response};
 use crate::admin::socket::{Actor, Operator};
 use crate::audit::writer::AuditLog;
-use crate::settings::Loaded;
+use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
 use crate::words::clock::{Monotonic, Now, Wall};
 
@@ -30,6 +30,9 @@ pub(super) struct Daemon {
     /// Of the admin port.
     pub(super) http: SocketAddr,
     pub(super) started: Monotonic,
+    /// What holds until a restart, whatever was reloaded since: listeners, upstreams, paths.
+    pub(super) started_with: Settings,
+    /// As last reloaded.
     pub(super) loaded: ArcSwap<Loaded>,
 }
 
@@ -79,8 +82,7 @@ impl Operator for Daemon {
 
 impl Running for Daemon {
     fn status(&self) -> DaemonStatus {
-        let loaded = self.loaded.load();
-        let listeners = loaded.settings.listener.iter().zip(&self.addresses);
+        let listeners = self.started_with.listener.iter().zip(&self.addresses);
         DaemonStatus {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -107,7 +109,7 @@ impl Running for Daemon {
         self.audit.reopen();
         let old = self.loaded.load_full();
         let fresh = reload::prepare(&old, Now::read().wall)?;
-        let done = fresh.report(&old);
+        let done = fresh.report(&old.settings, &self.started_with);
         fresh.swap(self);
         Ok(done)
     }

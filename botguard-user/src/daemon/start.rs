@@ -112,6 +112,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         addresses,
         http: http.local_addr()?,
         started: now.monotonic,
+        started_with: loaded.settings.clone(),
         loaded: ArcSwap::from_pointee(loaded),
     });
     Ok(Started {

@@ -179,6 +179,7 @@ impl KeyHasher {
     ) -> KeyIdentity {
         KeyIdentity {
             public_id: Arc::from(public_key_id(key.expose())),
+            shown: Arc::from(shown_key(key.expose())),
             hash: self.hash(key.expose()),
             tier: tier(key.expose()),
         }
@@ -207,6 +208,22 @@ pub fn public_key_id(key: &str) -> String {
     let tail = key.rsplit('_').next().unwrap_or(key);
     let most = (key.chars().count() / 3).min(12);
     tail.chars().take(most).collect()
+}
+
+/// A key as people are shown it: what stands before its public id, the id, and `…`; as in
+/// `sk_pub_xyz123kd92mv…`.
+///
+/// A `_` may belong to the secret, so the part before the id is left out where both together would
+/// be more than half of the key.
+#[must_use]
+pub fn shown_key(key: &str) -> String {
+    let id = public_key_id(key);
+    let prefix = key.rfind('_').map_or("", |last| &key[..=last]);
+    if 2 * (prefix.chars().count() + id.chars().count()) <= key.chars().count() {
+        format!("{prefix}{id}…")
+    } else {
+        format!("{id}…")
+    }
 }
 
 /// Parameters of a query string as sent: name and value, still encoded.
@@ -250,7 +267,19 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_more_than_half_of_a_key_is_shown(key in "[a-c_é]{1,60}") {
+            let shown = shown_key(&key);
+            let shown = shown.strip_suffix('…').unwrap();
+            prop_assert!(key.contains(shown));
+            prop_assert!(2 * shown.chars().count() <= key.chars().count());
+        }
+    }
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -324,6 +353,28 @@ mod tests {
         check("ab", "");
         check("trailing_", "");
         check("ключ_ключключ", "ключ");
+    }
+
+    #[test]
+    fn keys_are_shown_by_prefix_and_id_up_to_a_half() {
+        let check = |key: &str, expected: &str| assert_eq!(shown_key(key), expected, "{key}");
+        check(
+            "sk_pub_xyz123kd92mvbq07trw4ynlcze518jqa3",
+            "sk_pub_xyz123kd92mv…",
+        );
+        check(
+            "sk_live_0123456789abcdef0123456789abcdef",
+            "sk_live_0123456789ab…",
+        );
+        // Half of 39 is not enough for 8 + 12.
+        check("sk_live_0123456789abcdef0123456789abcde", "0123456789ab…");
+        check("sk_pub_xyz123", "xyz1…");
+        check("0123456789", "012…");
+        check("secretsecretsecretsecret_ab", "ab…");
+        check("trailing_secret_", "…");
+        check("_", "…");
+        check("ab", "…");
+        check("ключ_ключключключ", "ключк…");
     }
 
     #[test]

@@ -4,16 +4,16 @@
 //! A secret is known by the name that it goes by; an API key also by itself, wherever it stands. A
 //! secret that is a segment of a path under no name cannot be told from any other.
 //!
-//! `Authorization` keeps its scheme, cookies keep their names, an API key becomes its public id
-//! and hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`). Names are
-//! lower case, and in wire order except that lines of one name stand together (what the `http`
-//! crate keeps).
+//! `Authorization` keeps its scheme, cookies keep their names, an API key becomes what people are
+//! shown of it and its hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`).
+//! Names are lower case, and in wire order except that lines of one name stand together (what the
+//! `http` crate keeps).
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::identity::{self, IdentitySettings, KeyHasher, KeySource, RawKey, public_key_id};
+use super::identity::{self, IdentitySettings, KeyHasher, KeySource, RawKey, shown_key};
 
 /// Replaces secrets by what may be kept of them.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ impl<'a> Redactor<'a> {
     }
 
     fn key(&self, key: &str) -> String {
-        format!("{}…{}", public_key_id(key), self.hash(key))
+        format!("{}{}", shown_key(key), self.hash(key))
     }
 
     fn hash(&self, secret: &str) -> String {

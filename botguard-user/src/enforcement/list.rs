@@ -178,7 +178,11 @@ fn rule(block: &Block) -> Arc<str> {
         Origin::Operator => "operator",
         Origin::Automatic => "automatic",
     };
-    format!("{} ({origin}: {})", block.network, block.reason).into()
+    if block.reason.is_empty() {
+        format!("{} ({origin})", block.network).into()
+    } else {
+        format!("{} ({origin}: {})", block.network, block.reason).into()
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +277,10 @@ mod tests {
         let mut list = BlockList::default();
         list.insert(block("192.0.2.0/24", Origin::Operator, None));
         list.insert(block("192.0.2.7/32", Origin::Automatic, Some(10)));
+        list.insert(Block {
+            reason: String::new(),
+            ..block("203.0.113.1/32", Origin::Operator, None)
+        });
         list.allow(Allow {
             network: "192.0.2.8/32".parse().unwrap(),
             created: START,
@@ -289,6 +297,7 @@ mod tests {
         check("192.0.2.7", START, "192.0.2.7/32 (automatic: test)");
         check("::ffff:192.0.2.7", START, "192.0.2.7/32 (automatic: test)");
         check("192.0.2.7", at(10), "192.0.2.0/24 (operator: test)");
+        check("203.0.113.1", START, "203.0.113.1/32 (operator)");
         check("192.0.2.8", START, "allowed");
         check("198.51.100.1", START, "unlisted");
     }

@@ -200,10 +200,15 @@ impl EnforcementSettings {
         if self.ttl > self.ttl_max {
             return Err(EnforcementError::Ttl(self.ttl, self.ttl_max));
         }
-        if self.ttl_factor == 0 || self.ttl.0.is_zero() || self.ban_after.denied == 0 {
-            return Err(EnforcementError::Zero);
+        let zero = [
+            ("ttl", self.ttl.0.is_zero()),
+            ("ttl_factor", self.ttl_factor == 0),
+            ("ban_after.denied", self.ban_after.denied == 0),
+        ];
+        match zero.iter().find(|(_, is_zero)| *is_zero) {
+            Some((key, _)) => Err(EnforcementError::Zero(key)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -222,8 +227,8 @@ pub enum EnforcementError {
     )]
     Ttl(Span, Span),
     /// A zero that would ban nobody, or everybody at once.
-    #[error("[enforcement] ttl, ttl_factor and ban_after.denied must be above zero")]
-    Zero,
+    #[error("[enforcement] {0} must be above zero")]
+    Zero(&'static str),
 }
 
 #[cfg(test)]

@@ -127,7 +127,8 @@ fn scraper() -> Sender {
 impl Sender {
     fn key(mut self, tier: &str, hash: u128) -> Self {
         self.facts.key = Some(KeyIdentity {
-            public_id: Arc::from("sk_pub_xyz123"),
+            public_id: Arc::from("xyz123"),
+            shown: Arc::from("sk_pub_xyz123…"),
             hash: KeyHash(hash),
             tier: Some(Arc::from(tier)),
         });

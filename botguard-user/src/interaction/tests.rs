@@ -25,6 +25,7 @@ fn visitor() -> Visitor {
         client: ClientAddress::direct("192.0.2.1".parse().unwrap()),
         key: Some(KeyIdentity {
             public_id: "xyz1".into(),
+            shown: "xyz1…".into(),
             hash: KeyHash(5),
             tier: None,
         }),

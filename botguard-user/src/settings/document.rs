@@ -1,7 +1,8 @@
 //! A configuration file as text: parses it into any settings type, and finds the line of a key
 //! again, so that an error of a later check names `file:line` too.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -18,16 +19,28 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads the file.
+    /// Reads the file, or pipe, of UTF-8.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(Self::from_text(path, text)),
-            Err(error) => Err(SettingsError {
-                path: path.to_owned(),
-                line: None,
-                message: format!("cannot be read: {error}; name the file with `--config FILE`"),
-            }),
+        let refuse = |line, message| SettingsError {
+            path: path.to_owned(),
+            line,
+            message,
+        };
+        let bytes = read_bounded(path).map_err(|error| {
+            let message = format!("cannot be read: {error}; name the file with `--config FILE`");
+            refuse(None, message)
+        })?;
+        if bytes.len() > MAX_BYTES {
+            let message = "is larger than 16 MiB; name the file with `--config FILE`".to_owned();
+            return Err(refuse(None, message));
         }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let line = line_at(&String::from_utf8_lossy(error.as_bytes()), good);
+            let message = "is not UTF-8 text from here on; save it as UTF-8".to_owned();
+            refuse(Some(line), message)
+        })?;
+        Ok(Self::from_text(path, text))
     }
 
     /// A text that stands for the file at `path`.
@@ -116,6 +129,18 @@ impl Document {
     }
 }
 
+/// A device or pipe has no end that can be asked for beforehand. A byte more than is allowed tells
+/// that there was more.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bound = MAX_BYTES as u64 + 1;
+    File::open(path)?.take(bound).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A hundred thousand routes are less.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
 /// The key that a message begins with, as a path.
 fn named_key(message: &str) -> String {
     let first_word = |text: &str| {
@@ -186,6 +211,31 @@ mod tests {
 
     fn document(text: &str) -> Document {
         Document::from_text(Path::new("b.toml"), text.to_owned())
+    }
+
+    #[test]
+    fn what_is_not_a_text_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("b.toml");
+        let check = |bytes: &[u8], expected: Result<(), &str>| {
+            std::fs::write(&path, bytes).unwrap();
+            let read = Document::read(&path).map_err(|error| error.to_string());
+            match (read, expected) {
+                (Ok(document), Ok(())) => assert_eq!(document.text().as_bytes(), bytes),
+                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+                (read, _) => panic!("{read:?}"),
+            }
+        };
+        check(b"mode = \"log\"\n", Ok(()));
+        check("# \u{fc}".as_bytes(), Ok(()));
+        check(b"# \xfc", Err("b.toml:1: is not UTF-8"));
+        check(b"a\n\xff\nb", Err("b.toml:2: is not UTF-8"));
+        check(&vec![b'#'; MAX_BYTES], Ok(()));
+        let endless = Document::read(Path::new("/dev/zero")).unwrap_err();
+        assert!(
+            endless.to_string().contains("larger than 16 MiB"),
+            "{endless}"
+        );
     }
 
     #[test]

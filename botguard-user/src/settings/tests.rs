@@ -88,6 +88,10 @@ fn mistakes_name_line_and_mend() {
         ".toml:3: [enforcement] ttl",
     );
     check(
+        "[enforcement]\nttl = \"1m\"\nban_after = { denied = 0 }",
+        ".toml:3: [enforcement] ban_after.denied must be above zero",
+    );
+    check(
         "\n[[route]]\npath = \"users\"",
         ".toml:3: route[0].path: `users` is not",
     );

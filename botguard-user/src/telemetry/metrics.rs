@@ -21,7 +21,41 @@ const KERNEL_ENTRIES: &str = "botguard_kernel_entries";
 const PRINCIPALS: &str = "botguard_principals";
 const AUDIT_LOST: &str = "botguard_audit_lost_total";
 const STORE_FAILED: &str = "botguard_store_failed_commits_total";
+const UI_EVENTS: &str = "botguard_ui_events_total";
 const DEGRADED: &str = "botguard_degraded";
+
+/// What the edge counts by itself.
+const EDGE: [(&str, &str); 8] = [
+    (
+        "botguard_accept_errors_total",
+        "Connections that could not be accepted.",
+    ),
+    ("botguard_connections_total", "Connections accepted."),
+    (
+        "botguard_connections_refused_total",
+        "Connections closed at once, by reason.",
+    ),
+    (
+        "botguard_handshakes_failed_total",
+        "TLS handshakes that failed, by kind.",
+    ),
+    (
+        "botguard_http_errors_total",
+        "Connections that ended in an HTTP error, by kind.",
+    ),
+    (
+        "botguard_requests_refused_total",
+        "Requests refused as malformed, by status.",
+    ),
+    (
+        "botguard_responses_broken_total",
+        "Responses that broke off, by side.",
+    ),
+    (
+        "botguard_upstream_failures_total",
+        "Requests that the upstream failed, by kind.",
+    ),
+];
 
 /// Gives each metric its help text.
 pub(super) fn describe() {
@@ -40,7 +74,11 @@ pub(super) fn describe() {
     describe_gauge!(PRINCIPALS, "Principals that the engine keeps state of.");
     describe_counter!(AUDIT_LOST, "Audit records that could not be written.");
     describe_counter!(STORE_FAILED, "Commits of the store that failed.");
+    describe_counter!(UI_EVENTS, "Interaction events from pages, by outcome.");
     describe_gauge!(DEGRADED, "1 where `botguard status` would exit 2.");
+    for (name, help) in EDGE {
+        describe_counter!(name, help);
+    }
     counter!(AUDIT_LOST).absolute(0);
     counter!(STORE_FAILED).absolute(0);
 }

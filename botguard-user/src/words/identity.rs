@@ -22,8 +22,10 @@ pub enum ClientClass {
 /// An API key as botguard knows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyIdentity {
-    /// What logs and the CLI call it: see `public_key_id` in `edge::identity`.
+    /// What commands and other programs call it: see `public_key_id` in `edge::identity`.
     pub public_id: Arc<str>,
+    /// What people are shown of it: see `shown_key` in `edge::identity`.
+    pub shown: Arc<str>,
     /// Keyed hash of the whole key; equal keys have equal hashes within one hash-key generation.
     pub hash: KeyHash,
     /// Name of the first `[[tier]]` whose pattern matches, if any.

@@ -24,9 +24,9 @@ pub(crate) const USER_V6: &str = "2003:c0:1::5";
 pub(crate) const PARTNER: &str = "5.9.10.20";
 
 /// Free tier, for browsers; the page that people load carries it.
-pub(crate) const PUBLIC_KEY: &str = "sk_pub_xyz123kd92mvbq07trw4ynlcze518";
+pub(crate) const PUBLIC_KEY: &str = "sk_pub_xyz123kd92mvbq07trw4ynlcze518jqa3";
 /// Another of the same tier.
-pub(crate) const SHOP_KEY: &str = "sk_pub_shop77q1mzx83hv02ckt5wrdy9b4e";
+pub(crate) const SHOP_KEY: &str = "sk_pub_shop77q1mzx83hv02ckt5wrdy9b4e6fun";
 /// A partner's, for machines.
 pub(crate) const PARTNER_KEY: &str = "sk_live_partner5c1v9xkq27dmzt0hw84b3";
 

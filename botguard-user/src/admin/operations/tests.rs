@@ -141,6 +141,16 @@ fn deleting_what_is_not_there_fails() {
         Response::Done(_)
     ));
     assert_eq!(bench.blocked(NOW), ["198.51.100.1/32"]);
+    let some = Request::BlockDelete {
+        networks: ["198.51.100.1/32", "192.0.2.1/32"]
+            .map(|network| network.parse().unwrap())
+            .into(),
+    };
+    let Response::Done(done) = bench.perform(&some) else {
+        panic!("not done")
+    };
+    assert_eq!(done.warnings, ["no block of exactly 192.0.2.1/32"]);
+    bench.perform(&add(&["192.0.2.0/24"], None));
     assert!(matches!(
         bench.perform(&Request::BlockFlush),
         Response::Done(_)
@@ -218,6 +228,13 @@ fn changes_are_recorded_with_their_actor_and_questions_are_not() {
     );
     assert!(records[0].result.contains("blocked"), "{:?}", records[0]);
     assert!(records[1].result.contains("shut out"), "{:?}", records[1]);
+}
+
+#[test]
+fn nothing_can_be_attached_where_the_backend_is_none() {
+    let failed = failure(Bench::new().perform(&Request::KernelAttach));
+    assert_eq!(failed.blame, Blame::Usage);
+    assert!(failed.message.contains("backend"), "{failed:?}");
 }
 
 #[test]

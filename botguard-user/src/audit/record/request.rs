@@ -60,8 +60,16 @@ pub struct ClientRecord {
     pub asn: Option<u32>,
     /// Its name in the table.
     pub as_name: Option<String>,
+    /// Country; not known to this version.
+    pub country: Option<String>,
     /// Whether a list says that the system rents out machines.
     pub hosting: bool,
+    /// JA4 fingerprint of its ClientHello; not taken by this version.
+    pub ja4: Option<String>,
+    /// Fingerprint of its HTTP/2 settings; not taken by this version.
+    pub h2: Option<String>,
+    /// Hash of the shape of its headers; not taken by this version.
+    pub header_shape: Option<String>,
 }
 
 /// Who it says it is.
@@ -69,12 +77,16 @@ pub struct ClientRecord {
 pub struct IdentityRecord {
     /// The class of client that tier or route expects.
     pub class: ClientClass,
-    /// Public id of its API key.
+    /// Its API key, as people are shown it: `sk_pub_xyz123kd92mv…`.
     pub key: Option<String>,
-    /// Keyed hash of its API key.
+    /// The key's public id, as commands name it.
     pub key_id: Option<String>,
     /// The key's tier.
     pub tier: Option<String>,
+    /// Session; not known to this version.
+    pub session: Option<String>,
+    /// User; not known to this version.
+    pub user: Option<String>,
 }
 
 /// What it asked and what it got.
@@ -110,6 +122,8 @@ pub struct HttpRecord {
 pub struct FactsRecord {
     /// Keyed hash of what the client looks like, hexadecimal.
     pub fingerprint: String,
+    /// Keyed hash of the API key, hexadecimal.
+    pub key_hash: Option<String>,
     /// What lists and earlier bans said of the address.
     pub standing: StandingRecord,
     /// Which table named the AS.
@@ -209,7 +223,11 @@ impl ClientRecord {
             via: client.via(),
             asn: asn.map(|asn| asn.number),
             as_name: asn.map(|asn| asn.name.to_string()),
+            country: None,
             hosting: matches!(network.hosting, Hosting::Verified { .. }),
+            ja4: None,
+            h2: None,
+            header_shape: None,
         }
     }
 }
@@ -220,9 +238,11 @@ impl IdentityRecord {
     pub fn of(key: Option<&KeyIdentity>, class: ClientClass) -> Self {
         Self {
             class,
-            key: key.map(|key| key.public_id.to_string()),
-            key_id: key.map(|key| key.hash.to_string()),
+            key: key.map(|key| key.shown.to_string()),
+            key_id: key.map(|key| key.public_id.to_string()),
             tier: key.and_then(|key| key.tier.as_ref().map(ToString::to_string)),
+            session: None,
+            user: None,
         }
     }
 }
@@ -233,6 +253,7 @@ impl FactsRecord {
     pub fn of(facts: &RequestFacts, response: &ResponseFacts) -> Self {
         Self {
             fingerprint: format!("{:016x}", facts.fingerprint),
+            key_hash: facts.key.as_ref().map(|key| key.hash.to_string()),
             standing: match &facts.standing {
                 Standing::Unlisted => StandingRecord::Unlisted,
                 Standing::Allowed => StandingRecord::Allowed,

@@ -44,13 +44,19 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             via: Via::Peer,
             asn: Some(16_509),
             as_name: Some("Amazon.com, Inc.".to_owned()),
+            country: None,
             hosting: true,
+            ja4: None,
+            h2: None,
+            header_shape: None,
         },
         identity: IdentityRecord {
             class: ClientClass::Browser,
-            key: Some("xyz1".to_owned()),
-            key_id: Some("00112233445566778899aabbccddeeff".to_owned()),
+            key: Some("sk_pub_xyz123…".to_owned()),
+            key_id: Some("xyz123".to_owned()),
             tier: Some("free".to_owned()),
+            session: None,
+            user: None,
         },
         http: HttpRecord {
             version: "HTTP/2.0".to_owned(),
@@ -67,6 +73,7 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
         },
         facts: FactsRecord {
             fingerprint: "0000000000000001".to_owned(),
+            key_hash: Some("00112233445566778899aabbccddeeff".to_owned()),
             standing: StandingRecord::Unlisted,
             asn_table: Some("asn.csv".to_owned()),
             hosting_list: Some("built-in".to_owned()),
@@ -126,6 +133,123 @@ fn the_worked_example_is_written_to_the_digit() {
         assert!(line.contains(part), "{part} is not in {line}");
     }
     assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+}
+
+/// What is not known is null: who reads the log finds every field of the contract in every record.
+#[test]
+fn every_field_of_the_contract_is_in_its_place() {
+    let mut bare = request("r1");
+    bare.enforcement = Some(EnforcementRecord {
+        target: "192.0.2.1/32".to_owned(),
+        ttl_s: 600,
+        rule: "automatic".to_owned(),
+        durable: false,
+    });
+    let check = |record: RequestRecord, path: &str, promised: &[&str]| {
+        let record = Record {
+            v: VERSION,
+            seq: 0,
+            ts: Timestamp(Wall::from_unix_ms(0)),
+            event: Event::Request(Box::new(record)),
+        };
+        let record = serde_json::to_value(record).unwrap();
+        let part = record.pointer(path).unwrap().as_object().unwrap();
+        for field in promised {
+            assert!(part.contains_key(*field), "{path}/{field} in {record}");
+        }
+    };
+    let check = |path: &str, fields: &str| {
+        let fields: Vec<_> = fields.split(' ').collect();
+        check(bare.clone(), path, &fields);
+    };
+    check(
+        "",
+        "v kind seq ts request_id policy client identity http facts raw score groups signals \
+         decision enforcement timing",
+    );
+    check(
+        "/client",
+        "ip peer via asn as_name country hosting ja4 h2 header_shape",
+    );
+    check("/identity", "class key key_id tier session user");
+    check(
+        "/http",
+        "version method host path query route status bytes_in bytes_out headers",
+    );
+    check("/signals/0", "id group weight confidence value evidence");
+    check("/decision", "action would mode route threshold reason");
+    check("/enforcement", "target ttl_s rule durable");
+    check("/timing", "score_us upstream_us total_us");
+}
+
+/// Keys of an object and of the objects in it, but for those that are data: `groups`, `caps`.
+fn field_names(value: &serde_json::Value, names: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                names.push(name.clone());
+                if name != "groups" && name != "caps" {
+                    field_names(value, names);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|it| field_names(it, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    let page = include_str!("../../../../docs/audit.md");
+    let mut sample = request("r1");
+    sample.http.broken_off = Some("client".to_owned());
+    sample.enforcement = Some(EnforcementRecord {
+        target: "192.0.2.1/32".to_owned(),
+        ttl_s: 600,
+        rule: "automatic".to_owned(),
+        durable: false,
+    });
+    let events = [
+        Event::Request(Box::new(sample)),
+        Event::Operator(OperatorRecord {
+            actor: "uid 0".to_owned(),
+            operation: "reload".to_owned(),
+            target: String::new(),
+            result: "done".to_owned(),
+        }),
+        Event::Ban(BanRecord {
+            request_id: "r1".to_owned(),
+            target: "192.0.2.1/32".parse().unwrap(),
+            ttl_s: 600,
+            rule: Origin::Automatic,
+            reason: "test".to_owned(),
+            in_kernel: false,
+            decision_to_kernel_us: 1.0,
+            refused: Some("test".to_owned()),
+        }),
+        Event::Gap(GapRecord { lost: 1 }),
+        Event::Drops(DropsRecord {
+            rule: "automatic".to_owned(),
+            packets: 1,
+            would_have_dropped: 0,
+        }),
+    ];
+    for event in events {
+        let record = Record {
+            v: VERSION,
+            seq: 0,
+            ts: Timestamp(Wall::from_unix_ms(0)),
+            event,
+        };
+        let mut names = Vec::new();
+        field_names(&serde_json::to_value(record).unwrap(), &mut names);
+        for name in names {
+            assert!(
+                page.contains(&format!("`{name}`")),
+                "`{name}` is not on the page"
+            );
+        }
+    }
 }
 
 #[test]

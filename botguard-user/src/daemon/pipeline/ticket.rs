@@ -147,6 +147,7 @@ pub(super) fn refused_record(
         identity: IdentityRecord::of(None, ClientClass::Any),
         facts: FactsRecord {
             fingerprint: format!("{:016x}", hasher.fingerprint(&request.parts.headers)),
+            key_hash: None,
             standing: StandingRecord::Unlisted,
             asn_table: None,
             hosting_list: None,

@@ -12,6 +12,6 @@ pub(super) fn read(view: &View<'_>) -> Option<SignalReading> {
         weight: tier.weight,
         confidence: Points::ONE,
         value: tier.weight.as_decimal(),
-        evidence: format!("{}…, tier {}", key.public_id, tier.name),
+        evidence: format!("{}, tier {}", key.shown, tier.name),
     })
 }

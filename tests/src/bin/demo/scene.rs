@@ -120,8 +120,8 @@ pub(crate) const SCRAPER: &str = "54.66.7.8";
 const PARTNER: &str = "5.9.10.20";
 
 /// The scraper's free-tier key: public, since it stands in the page that browsers load.
-const PUBLIC_KEY: &str = "sk_pub_xyz123kd92mvbq07trw4ynlcze518";
-const SHOP_KEY: &str = "sk_pub_shop77q1mzx83hv02ckt5wrdy9b4e";
+const PUBLIC_KEY: &str = "sk_pub_xyz123kd92mvbq07trw4ynlcze518jqa3";
+const SHOP_KEY: &str = "sk_pub_shop77q1mzx83hv02ckt5wrdy9b4e6fun";
 const PARTNER_KEY: &str = "sk_live_partner5c1v9xkq27dmzt0hw84b3";
 
 /// Address and key of each ordinary user: three with the very key that the scraper copied, three
