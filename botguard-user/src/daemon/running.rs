@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::enforcer::Enforcer;
 use super::pipeline::Pipeline;
@@ -14,12 +15,16 @@ use crate::admin::operations::{self, Running, Site};
 use crate::admin::protocol::{DaemonStatus, Done, ListenerStatus, Request, Response};
 use crate::admin::socket::{Actor, Operator};
 use crate::audit::writer::AuditLog;
+use crate::edge::connections::Connections;
+use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
 use crate::words::clock::{Monotonic, Now, Wall};
+use crate::words::mode::Mode;
 
 /// Everything that lives as long as the daemon.
 pub(super) struct Daemon {
+    pub(super) connections: Arc<Connections>,
     pub(super) enforcer: Arc<Enforcer>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reserved: Arc<Reserved>,
@@ -40,6 +45,23 @@ impl Daemon {
     /// Where it listens.
     pub(super) fn bound(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Closes the live connections of sources that are blocked now. They would only hang: their
+    /// packets are dropped, and nobody tells either end.
+    fn close_blocked(&self, networks: &[IpNet]) {
+        let now = Wall::read();
+        if self.enforcer.bound().effective(now) != Mode::Enforce {
+            return;
+        }
+        for network in networks {
+            let closed = self.connections.close_unless(network, |peer| {
+                !matches!(self.enforcer.standing(peer, now), Standing::Blocked { .. })
+            });
+            if closed.count() > 0 {
+                tracing::info!(%network, n_connections = closed.count(), "blocked, connections closed");
+            }
+        }
     }
 
     /// A reload by signal: its result goes to log and audit as a command's would.
@@ -76,7 +98,11 @@ impl Operator for Daemon {
             audit: Some(&self.audit),
             daemon: Some(self),
         };
-        operations::perform(site, actor, &request, Wall::read())
+        let response = operations::perform(site, actor, &request, Wall::read());
+        if let (Request::BlockAdd { networks, .. }, Response::Done(_)) = (&request, &response) {
+            self.close_blocked(networks);
+        }
+        response
     }
 }
 

@@ -97,13 +97,15 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         now.wall,
     ));
     let reserved = Arc::new(Reserved::new(Arc::clone(&pipeline), settings)?);
+    let connections = Arc::new(Connections::default());
     let edge = Edge {
         gate: Arc::clone(&pipeline) as _,
         reserved: Arc::clone(&reserved) as _,
         trust: Arc::new(Trust::new(&settings.trust)),
-        connections: Arc::new(Connections::default()),
+        connections: Arc::clone(&connections),
     };
     let daemon = Arc::new(Daemon {
+        connections,
         enforcer,
         pipeline,
         reserved,

@@ -24,8 +24,8 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Closes every connection from `network`, abortively.
-    pub fn close(&self, network: &IpNet) -> Closed {
+    /// Closes every connection from `network` whose peer is not spared, abortively.
+    pub fn close_unless(&self, network: &IpNet, is_spared: impl Fn(IpAddr) -> bool) -> Closed {
         let peers = self.peers.lock();
         let mut gone = Vec::new();
         let mut abort = |connections: &HashMap<u64, Arc<Live>>| {
@@ -35,17 +35,25 @@ impl Connections {
             }
         };
         if network.prefix_len() == network.max_prefix_len() {
-            if let Some(connections) = peers.get(&canonical(network.addr())) {
+            let peer = canonical(network.addr());
+            if let Some(connections) = peers.get(&peer)
+                && !is_spared(peer)
+            {
                 abort(connections);
             }
         } else {
             for (peer, connections) in peers.iter() {
-                if network.contains(peer) {
+                if network.contains(peer) && !is_spared(*peer) {
                     abort(connections);
                 }
             }
         }
         Closed(gone)
+    }
+
+    /// Closes every connection from `network`, abortively.
+    pub fn close(&self, network: &IpNet) -> Closed {
+        self.close_unless(network, |_peer| false)
     }
 
     /// Closes every connection from one address, abortively.

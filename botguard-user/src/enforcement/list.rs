@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::network_map::{NetworkMap, canonical_network};
 use crate::engine::facts::Standing;
 use crate::words::address::host_network;
-use crate::words::block::{Allow, Block, Origin};
+use crate::words::block::{Allow, Block, Effect, Origin};
 use crate::words::clock::Wall;
 
 /// All blocks and allows. A network has at most one block of each [`Origin`].
@@ -86,14 +86,14 @@ impl BlockList {
         ended
     }
 
-    /// What the engine is told of an address.
+    /// What the engine is told of an address. A block that only counts denies nothing here either.
     #[must_use]
     pub fn standing(&self, ip: IpAddr, now: Wall) -> Standing {
         if self.allows_covering(ip).next().is_some() {
             return Standing::Allowed;
         }
         self.live(host_network(ip), now)
-            .next()
+            .find(|block| block.effect == Effect::Drop)
             .map_or(Standing::Unlisted, |block| Standing::Blocked {
                 rule: rule(block),
             })
@@ -190,7 +190,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::words::block::{Effect, Scope};
+    use crate::words::block::Scope;
 
     const START: Wall = Wall::from_unix_ms(1_000_000);
 
@@ -281,6 +281,14 @@ mod tests {
             reason: String::new(),
             ..block("203.0.113.1/32", Origin::Operator, None)
         });
+        list.insert(Block {
+            effect: Effect::Count,
+            ..block("203.0.113.2/32", Origin::Operator, None)
+        });
+        list.insert(Block {
+            effect: Effect::Count,
+            ..block("192.0.2.9/32", Origin::Operator, None)
+        });
         list.allow(Allow {
             network: "192.0.2.8/32".parse().unwrap(),
             created: START,
@@ -298,6 +306,8 @@ mod tests {
         check("::ffff:192.0.2.7", START, "192.0.2.7/32 (automatic: test)");
         check("192.0.2.7", at(10), "192.0.2.0/24 (operator: test)");
         check("203.0.113.1", START, "203.0.113.1/32 (operator)");
+        check("203.0.113.2", START, "unlisted");
+        check("192.0.2.9", START, "192.0.2.0/24 (operator: test)");
         check("192.0.2.8", START, "allowed");
         check("198.51.100.1", START, "unlisted");
     }

@@ -2,6 +2,7 @@
 //! and sees what an operator sees: the CLI, the audit log, the kernel's counters, and answers.
 
 mod bad_input;
+mod blocks;
 mod collateral;
 mod damage;
 mod fixture;
