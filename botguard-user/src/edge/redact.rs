@@ -159,9 +159,7 @@ impl<'a> Redactor<'a> {
     fn without_key(&self, text: String, key: Option<&RawKey<'_>>) -> String {
         match key.map(RawKey::expose) {
             Some(key) if key.len() >= MIN_SEARCHED => {
-                if text.contains(key) {
-                    return text.replace(key, &self.key(key));
-                }
+                let text = text.replace(key, &self.key(key));
                 let decoded = identity::decode(&text);
                 if decoded.contains(key) {
                     return decoded.replace(key, &self.key(key));
@@ -361,6 +359,11 @@ mod tests {
         let query = "a=%301234%356789&app=0123456789";
         let redacted = redactor.query(&HeaderMap::new(), query);
         assert!(redacted.starts_with(&format!("a={key}&")), "{redacted}");
+        let mut headers = HeaderMap::new();
+        headers.insert("referer", "/0123456789?a=01234567%38%39".parse().unwrap());
+        headers.insert("x-app", "0123456789".parse().unwrap());
+        let redacted = redactor.headers(&headers, "");
+        assert_eq!(redacted[0][1], format!("/{key}?a={key}"));
         let query = "next=%2Flogin%3Ftoken%3Ds3cret";
         let redacted = redactor.query(&HeaderMap::new(), query);
         let value = hasher.hash("/login?token=s3cret");
