@@ -6,6 +6,8 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 
+use crate::words::route::{AmbiguousPath, normalise_path};
+
 /// Authority and path of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
@@ -49,26 +51,6 @@ impl TargetError {
     }
 }
 
-/// A path that different readers would take for different ones. The client's fault.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum AmbiguousPath {
-    /// Not an absolute path.
-    #[error("the path does not start with a slash")]
-    Relative,
-    /// `%2F`, `%5C` or a backslash.
-    #[error("the path has an encoded slash or a backslash")]
-    EncodedSlash,
-    /// `%00`.
-    #[error("the path has a NUL")]
-    Nul,
-    /// `%` without two hexadecimal digits.
-    #[error("the path has a broken percent escape")]
-    BrokenEscape,
-    /// More `..` than segments.
-    #[error("the path climbs above the root")]
-    AboveRoot,
-}
-
 /// Header lines of one request; hyper's own default for HTTP/1, held for HTTP/2 as well.
 pub const MAX_HEADERS: usize = 100;
 
@@ -85,73 +67,9 @@ impl Target {
         }
         Ok(Self {
             authority: authority(parts)?,
-            path: normalise(parts.uri.path())?,
+            path: normalise_path(parts.uri.path())?,
         })
     }
-}
-
-/// Decodes percent escapes once, drops empty segments and resolves dot segments.
-///
-/// Bytes that are not UTF-8 become U+FFFD: they match no literal segment, and stay distinct from
-/// what they replace in the forwarded path, which is the one that was sent.
-///
-/// Errors: [`AmbiguousPath`], the client's fault.
-pub fn normalise(raw: &str) -> Result<String, AmbiguousPath> {
-    let Some(segments) = raw.strip_prefix('/') else {
-        return Err(AmbiguousPath::Relative);
-    };
-    let mut kept = Vec::new();
-    for raw_segment in segments.split('/') {
-        let segment = decode(raw_segment)?;
-        match segment.as_slice() {
-            b"" | b"." => {}
-            b".." => {
-                kept.pop().ok_or(AmbiguousPath::AboveRoot)?;
-            }
-            _ => kept.push(segment),
-        }
-    }
-    let mut path = String::with_capacity(raw.len());
-    for segment in &kept {
-        path.push('/');
-        path.push_str(&String::from_utf8_lossy(segment));
-    }
-    if path.is_empty() {
-        path.push('/');
-    }
-    Ok(path)
-}
-
-fn decode(segment: &str) -> Result<Vec<u8>, AmbiguousPath> {
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        let byte = if byte == b'%' {
-            let high = bytes.next().and_then(hexadecimal);
-            let low = bytes.next().and_then(hexadecimal);
-            match (high, low) {
-                (Some(high), Some(low)) => match high << 4 | low {
-                    b'/' => return Err(AmbiguousPath::EncodedSlash),
-                    byte => byte,
-                },
-                _ => return Err(AmbiguousPath::BrokenEscape),
-            }
-        } else {
-            byte
-        };
-        match byte {
-            0 => return Err(AmbiguousPath::Nul),
-            b'\\' => return Err(AmbiguousPath::EncodedSlash),
-            byte => decoded.push(byte),
-        }
-    }
-    Ok(decoded)
-}
-
-fn hexadecimal(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
 }
 
 /// RFC 9112 section 3.2.2: the authority of an absolute target wins over `Host`. RFC 9113 section
@@ -206,36 +124,8 @@ fn canonical(authority: &Authority) -> Result<String, TargetError> {
 #[cfg(test)]
 mod tests {
     use http::Request;
-    use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn paths() {
-        let check = |raw: &str, expected: Result<&str, AmbiguousPath>| {
-            assert_eq!(normalise(raw).as_deref(), expected.as_deref(), "{raw}");
-        };
-        check("/", Ok("/"));
-        check("/users", Ok("/users"));
-        check("/users/", Ok("/users"));
-        check("//users///7", Ok("/users/7"));
-        check("/a/./b/../c", Ok("/a/c"));
-        check("/%75sers", Ok("/users"));
-        check("/a/%2e%2e/b", Ok("/b"));
-        check("/caf%C3%A9", Ok("/café"));
-        check("/%252f", Ok("/%2f"));
-        check("/a;b=c", Ok("/a;b=c"));
-        check("/%2e%2e", Err(AmbiguousPath::AboveRoot));
-        check("/a/../../b", Err(AmbiguousPath::AboveRoot));
-        check("/a%2Fb", Err(AmbiguousPath::EncodedSlash));
-        check("/a%5cb", Err(AmbiguousPath::EncodedSlash));
-        check("/a\\b", Err(AmbiguousPath::EncodedSlash));
-        check("/a%00", Err(AmbiguousPath::Nul));
-        check("/100%", Err(AmbiguousPath::BrokenEscape));
-        check("/%+1", Err(AmbiguousPath::BrokenEscape));
-        check("*", Err(AmbiguousPath::Relative));
-        check("", Err(AmbiguousPath::Relative));
-    }
 
     #[test]
     fn authorities() {
@@ -294,20 +184,5 @@ mod tests {
         check(Method::CONNECT, false);
         check(Method::OPTIONS, true);
         check(Method::PATCH, true);
-    }
-
-    proptest! {
-        /// What comes out has the form that routes are matched in, whatever went in.
-        #[test]
-        fn normal_form(raw in "/[a-z./%0-9A-F\\\\]{0,24}") {
-            if let Ok(path) = normalise(&raw) {
-                prop_assert!(path.starts_with('/'));
-                if path != "/" {
-                    for segment in path[1..].split('/') {
-                        prop_assert!(!matches!(segment, "" | "." | ".."), "{}", path);
-                    }
-                }
-            }
-        }
     }
 }

@@ -9,12 +9,16 @@
 /// The result starts with `/` and has no empty, `.` or `..` segment and no trailing slash; octets
 /// that are not UTF-8 read as U+FFFD. Source: RFC 3986 sections 2.1, 5.2.4 and 6.2.2.
 ///
+/// Path parameters (`/users;v=1`, RFC 3986 section 3.3) are left out: servlet containers route as
+/// if they were not there, so a route's policy must hold for them too.
+///
 /// Errors: [`AmbiguousPath`], the client's fault, to be answered with 400.
 pub fn normalise_path(raw: &str) -> Result<String, AmbiguousPath> {
     let raw = raw.strip_prefix('/').ok_or(AmbiguousPath::NotAbsolute)?;
     let mut segments: Vec<String> = Vec::new();
     for segment in raw.split('/') {
-        let segment = decode(segment)?;
+        let name = segment.split(';').next().unwrap_or_default();
+        let segment = decode(name)?;
         match segment.as_str() {
             "" | "." => {}
             ".." => {
@@ -43,6 +47,9 @@ pub enum AmbiguousPath {
     /// `%2F`: a separator to one reader, a character to another.
     #[error("the path contains an encoded slash (%2F)")]
     EncodedSlash,
+    /// `\\` or `%5C`: a separator to some applications.
+    #[error("the path contains a backslash (\\ or %5C)")]
+    Backslash,
     /// `..` with nothing left to leave.
     #[error("the path's dot segments lead above the root")]
     AboveRoot,
@@ -72,6 +79,7 @@ fn decode(segment: &str) -> Result<String, AmbiguousPath> {
             0 => return Err(AmbiguousPath::Nul),
             // `segment` was split at the raw slashes, so this one was encoded.
             b'/' => return Err(AmbiguousPath::EncodedSlash),
+            b'\\' => return Err(AmbiguousPath::Backslash),
             _ => decoded.push(octet),
         }
     }
@@ -120,6 +128,14 @@ mod tests {
         check("/a/../%2e%2e/b", Err(AmbiguousPath::AboveRoot));
         check("/a%2Fb", Err(AmbiguousPath::EncodedSlash));
         check("/a%2fb", Err(AmbiguousPath::EncodedSlash));
+        check("/users;v=1", Ok("/users"));
+        check("/users;v=1/7;w", Ok("/users/7"));
+        check("/static/..;/admin", Ok("/admin"));
+        check("/..;/admin", Err(AmbiguousPath::AboveRoot));
+        check("/a%3Bb", Ok("/a;b"));
+        check("/a%5cb", Err(AmbiguousPath::Backslash));
+        check("/a\\b", Err(AmbiguousPath::Backslash));
+        check("/%+1", Err(AmbiguousPath::PercentEncoding));
         check("/a%00", Err(AmbiguousPath::Nul));
         check("/a\0", Err(AmbiguousPath::Nul));
         check("/a%", Err(AmbiguousPath::PercentEncoding));
@@ -137,7 +153,7 @@ mod tests {
                 prop_assert!(path.starts_with('/'));
                 prop_assert!(path == "/" || path[1..].split('/').all(
                     |segment| !matches!(segment, "" | "." | "..")));
-                let encoded_again = path.replace('%', "%25");
+                let encoded_again = path.replace('%', "%25").replace(';', "%3B");
                 prop_assert_eq!(normalise_path(&encoded_again), Ok(path));
             }
         }
