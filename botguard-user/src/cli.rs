@@ -10,12 +10,14 @@ pub mod render;
 
 mod access;
 mod plain;
+mod session;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use ipnet::IpNet;
 use serde::Serialize;
 
 use self::access::{Access, AccessError};
@@ -77,6 +79,11 @@ enum CommandError {
     NoRequest { id: String, path: String },
     #[error(transparent)]
     Daemon(#[from] daemon::StartError),
+    #[error(
+        "a block of every packet of {0} would end your own SSH session; write networks that leave your address out, \
+         or leave out `--scope host`"
+    )]
+    OwnSession(IpNet),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -85,6 +92,7 @@ impl CommandError {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Settings(_)
+            | Self::OwnSession(_)
             | Self::Refused(Failed {
                 blame: Blame::Usage,
                 ..
@@ -131,7 +139,16 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     let Some(request) = request else {
         return Ok(Answer::Done);
     };
-    let response = Access::open(loaded)?.perform(&request)?;
+    if let Some(network) = session::shut_out(&request, loaded.settings.kernel.scope) {
+        return Err(CommandError::OwnSession(network));
+    }
+    let pin_dir = loaded.settings.kernel.pin_dir.clone();
+    let response = match Access::open(loaded) {
+        Err(AccessError::Store(error)) if request == Request::KernelDetach && !error.is_held() => {
+            access::detach_without_store(&pin_dir, &error)
+        }
+        access => access?.perform(&request)?,
+    };
     if let Response::Failed(failed) = response {
         return Err(CommandError::Refused(failed));
     }

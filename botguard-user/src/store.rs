@@ -122,6 +122,14 @@ pub enum StoreError {
     Journal(&'static str),
 }
 
+impl StoreError {
+    /// Whether all that is wrong is that another process has the store.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self, Self::Lock(lock::LockError::Held { .. }))
+    }
+}
+
 impl Store {
     /// Takes the lock of `state_dir`, waiting for at most `patience`, and opens the store in it,
     /// creating both if they are missing.

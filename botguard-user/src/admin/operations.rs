@@ -96,7 +96,14 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
             if let Some(daemon) = site.daemon {
                 daemon.mode_changed();
             }
-            answer(result, |_set| mode_line(*mode, duration)).warned(kernel_warning(site))
+            let unended = (duration.is_some() && site.daemon.is_none()).then(|| {
+                "no daemon is running to end it: the kernel stays in this mode until one starts or \
+                 the next command"
+                    .to_owned()
+            });
+            answer(result, |_set| mode_line(*mode, duration))
+                .warned(kernel_warning(site))
+                .warned(unended)
         }
         Request::BlockAdd {
             networks,

@@ -1,15 +1,17 @@
 //! How a command reaches what it works on: the daemon by its socket, or, where none runs, the
 //! store and the pinned maps themselves, under the same lock.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::client::{Client, ClientError};
 use crate::admin::operations::{self, Site};
-use crate::admin::protocol::{Request, Response};
+use crate::admin::protocol::{Done, Request, Response};
 use crate::admin::socket::Actor;
 use crate::audit::writer::AuditLog;
 use crate::daemon::enforcer::{Enforcer, KernelSide, Start};
+use crate::enforcement::kernel::KernelFilter;
 use crate::enforcement::never_block::NeverBlock;
 use crate::settings::Loaded;
 use crate::store::journal::Journal;
@@ -113,5 +115,17 @@ impl Local {
             daemon: None,
         };
         operations::perform(site, actor, request, Wall::read())
+    }
+}
+
+/// Takes the filter out of the kernel where the store cannot be opened: the pins need none, and
+/// it is the last way to let a source in again.
+pub(super) fn detach_without_store(pin_dir: &Path, error: &StoreError) -> Response {
+    match KernelFilter::remove(pin_dir) {
+        Ok(()) => Response::Done(Done {
+            did: vec!["kernel filter, maps and pins removed".to_owned()],
+            warnings: vec![format!("not recorded: {error}")],
+        }),
+        Err(error) => Response::internal(error),
     }
 }

@@ -100,6 +100,15 @@ impl NeverBlock {
         self.find(network, |guard| guard == Guard::Own)
     }
 
+    /// The first network that a block of every packet of `network` would cut this host off from:
+    /// its own addresses, gateways (their neighbour discovery is IPv6 packets too) and name servers.
+    #[must_use]
+    pub fn covers_lifeline(&self, network: &IpNet) -> Option<Covered> {
+        self.find(network, |guard| {
+            matches!(guard, Guard::Own | Guard::Gateway | Guard::Resolver)
+        })
+    }
+
     fn find(&self, network: &IpNet, wanted: impl Fn(Guard) -> bool) -> Option<Covered> {
         let network = canonical_network(*network);
         let hit = self.guarded.iter().find(|(guarded, guard)| {
@@ -211,11 +220,19 @@ mod tests {
         let mut never = NeverBlock::default();
         never.guard(Guard::Own, loopback());
         never.guard(Guard::Operator, ["192.0.2.0/28".parse().unwrap()]);
+        never.guard(Guard::Gateway, ["198.51.100.1/32".parse().unwrap()]);
         let check = |network: &str, all: Option<Guard>, own: Option<Guard>| {
             let network = network.parse().unwrap();
             assert_eq!(never.covers(&network).map(|covered| covered.guard), all);
             assert_eq!(never.covers_own(&network).map(|covered| covered.guard), own);
         };
+        let lifeline = |text: &str| never.covers_lifeline(&text.parse().unwrap()).is_some();
+        assert!(lifeline("198.51.100.0/24") && lifeline("127.0.0.1/32"));
+        assert!(
+            !lifeline("192.0.2.1/32"),
+            "an operator may overrule himself"
+        );
+        check("198.51.100.1/32", Some(Guard::Gateway), None);
         check("192.0.2.1/32", Some(Guard::Operator), None);
         check("192.0.0.0/16", Some(Guard::Operator), None);
         check("192.0.2.16/32", None, None);

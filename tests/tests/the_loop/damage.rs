@@ -136,3 +136,19 @@ fn an_interface_that_is_made_anew_degrades_until_it_is_attached() {
     assert_eq!(exit_of(&host, &["would-block", SCRAPER]).unwrap().0, 0);
     assert_eq!(status_of(&host, SCRAPER, "/users").unwrap(), None);
 }
+
+#[test]
+fn the_filter_can_be_taken_off_without_a_store() {
+    let (host, daemon) = running("storeless", &Config::default()).unwrap();
+    let botguard = |arguments: &[&str]| host.botguard.expect(&host.lab, arguments).unwrap();
+    botguard(&["block", "add", USER]);
+    daemon.kill().unwrap();
+    // A directory in the lock's place stands for a file system that cannot be written.
+    let lock = host.lab.directory().join("state/lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    assert_eq!(exit_of(&host, &["mode", "log"]).unwrap().0, 1);
+    let said = botguard(&["kernel", "detach"]);
+    assert!(said.contains("not recorded"), "{said}");
+    assert!(!host.lab.pin_dir().join("v1").exists());
+}

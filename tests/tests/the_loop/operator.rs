@@ -34,7 +34,8 @@ fn without_a_daemon_the_cli_blocks_on_store_and_pinned_maps() {
     ]);
     let listed = ask(&host, &["block", "list"]).unwrap();
     assert_eq!(listed["blocks"].as_array().unwrap().len(), 1, "{listed}");
-    botguard(&["mode", "log"]);
+    let said = botguard(&["mode", "log", "--for", "1h"]);
+    assert!(said.contains("no daemon is running to end it"), "{said}");
     botguard(&["mode", "enforce"]);
     let daemon = host.botguard.start(&host.lab).unwrap();
     assert_eq!(status_of(&host, USER, "/users").unwrap(), None);
@@ -66,4 +67,35 @@ fn blocks_survive_a_detached_kernel_and_come_back_with_attach() {
         exit_of(&host, &["would-block", "198.51.100.8"]).unwrap().0,
         2
     );
+}
+
+#[test]
+fn an_operator_does_not_cut_the_host_off() {
+    let (host, _daemon) = running("lifeline", &Config::default()).unwrap();
+    let refused = |arguments: &[&str], expected: &str| {
+        let (exit, said) = exit_of(&host, arguments).unwrap();
+        assert_eq!(exit, 64, "{arguments:?}");
+        assert!(said.contains(expected), "{said}");
+    };
+    for own in ["192.0.2.1", "127.0.0.1", "0.0.0.0/0", "::/0", "2001:db8::1"] {
+        for scope in ["listeners", "host"] {
+            refused(
+                &["block", "add", own, "--scope", scope],
+                "shut out this host",
+            );
+        }
+    }
+    // The gateway is known from the next look at the host, which a reload takes.
+    let gateway = "192.0.2.254";
+    host.lab
+        .edge
+        .ip(&["route", "replace", "default", "via", gateway])
+        .unwrap();
+    let botguard = |arguments: &[&str]| host.botguard.expect(&host.lab, arguments).unwrap();
+    botguard(&["reload"]);
+    refused(
+        &["block", "add", gateway, "--scope", "host"],
+        "default gateway",
+    );
+    botguard(&["block", "add", gateway]);
 }

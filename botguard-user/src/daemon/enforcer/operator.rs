@@ -1,5 +1,6 @@
 //! What an operator changes by command: durable before it is called done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -55,15 +56,20 @@ impl Enforcer {
         if request.ttl.is_some_and(|ttl| ttl.is_zero()) {
             return Err(OperatorError::NoTime { argument: "--ttl" });
         }
+        let scope = request.scope.unwrap_or(self.default_scope);
+        let guard = Arc::clone(&self.guard.read());
         for network in &request.networks {
-            if let Some(covered) = self.guard.read().covers_own(network) {
+            let covered = match (scope, request.effect) {
+                (Scope::Host, Effect::Drop) => guard.covers_lifeline(network),
+                (Scope::Listeners, _) | (Scope::Host, Effect::Count) => guard.covers_own(network),
+            };
+            if let Some(covered) = covered {
                 return Err(OperatorError::Own {
                     network: *network,
                     covered: covered.to_string(),
                 });
             }
         }
-        let scope = request.scope.unwrap_or(self.default_scope);
         let mut lists = self.lists_mut();
         let changes = request.networks.iter().map(|network| {
             let block = lists.insert(Block {
