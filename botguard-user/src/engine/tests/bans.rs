@@ -171,6 +171,25 @@ fn an_address_that_is_not_the_peers_own_is_never_proposed() {
 }
 
 #[test]
+fn watching_bans_nobody_though_nobody_good_is_near() {
+    // Somebody without a key is no good principal, so nothing but the mode stands before a ban.
+    let check = |mode, path, expected: usize| {
+        let stranger = from(SCRAPER).hosting().asks(path, "cursor=x");
+        let mut engine = engine_in(mode);
+        let found = proposals(&mut engine, &stranger, 1_000_000, 4_200, 60);
+        assert_eq!(found.len(), expected, "{mode} {path}");
+        assert_eq!(
+            stranger.send(&mut engine, 1_060_000).would,
+            crate::engine::decision::Action::Block
+        );
+    };
+    check(Mode::Enforce, "/pages", 1);
+    check(Mode::Enforce, "/watched", 0);
+    check(Mode::Log, "/pages", 0);
+    check(Mode::Off, "/pages", 0);
+}
+
+#[test]
 fn evidence_of_watched_routes_leads_to_no_ban() {
     let mut engine = engine();
     let watched = scraper().asks("/watched", "cursor=x");

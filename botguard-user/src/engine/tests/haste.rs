@@ -115,6 +115,26 @@ fn a_page_load_is_no_haste() {
 }
 
 #[test]
+fn a_page_load_is_no_haste_under_a_small_burst_either() {
+    let strict = POLICY.replace(
+        "rate = \"120/min\"\n    burst = 60",
+        "rate = \"150/min\"\n    burst = 1",
+    );
+    assert_ne!(strict, POLICY);
+    for query in ["", "page=1"] {
+        let policy = compile(Mode::Enforce, &strict, BanPolicy::default());
+        let mut engine = Engine::new(policy, PrincipalCapacity(1_000));
+        let person = at_home().asks("/users", query);
+        person.send(&mut engine, 900_000);
+        for decision in at_once(&mut engine, &person, 1_000_000, 60) {
+            assert_eq!((decision.denial, pattern(&decision)), (None, 0));
+        }
+        // One more is more than a page load.
+        assert!(pattern(&person.send(&mut engine, 1_000_100)) > 0);
+    }
+}
+
+#[test]
 fn a_person_in_a_hurry_is_no_haste() {
     let mut engine = engine();
     let person = scraper().asks("/users", "page=2");

@@ -59,23 +59,25 @@ fn users_behind_one_address_outlive_one_bad_key() {
 
 #[test]
 fn the_first_request_moves_to_the_pair_and_counts_once() {
-    let mut engine = engine();
-    let user = from(VICTIM).key("free", 1).asks("/users", "page=1");
-    let (_, first) = engine.decide(at_ms(1_000), &user.facts);
-    let (_, second) = engine.decide(at_ms(1_001), &user.facts);
-    let accepted = response(AnsweredBy::Upstream, 200);
-    engine.observe(at_ms(1_010), &first, &accepted);
-    engine.observe(at_ms(1_011), &second, &accepted);
-
-    let mut last_value = |sender: &Sender, start_ms, n| {
-        let decision = sender.sends(&mut engine, start_ms, n, 50);
-        decision.score.signals.last().map(|signal| signal.value)
+    // Two requests in flight with a new key, then `n` in the same minute.
+    let check = |sender: &Sender, n, expected| {
+        let mut engine = engine();
+        let user = from(VICTIM).key("free", 1).asks("/users", "page=1");
+        let (_, first) = engine.decide(at_ms(1_000), &user.facts);
+        let (_, second) = engine.decide(at_ms(1_001), &user.facts);
+        let accepted = response(AnsweredBy::Upstream, 200);
+        engine.observe(at_ms(1_010), &first, &accepted);
+        engine.observe(at_ms(1_011), &second, &accepted);
+        let decision = sender.sends(&mut engine, 1_020, n, 50);
+        assert_eq!(signal(&decision, "burst").map(|it| it.value), expected);
     };
     // 2 + 179 requests are the first that pass what the tier allows (120 + 60).
-    assert_eq!(last_value(&user, 1_020, 179), Some(181.0));
+    let pair = from(VICTIM).key("free", 1);
+    check(&pair, 178, None);
+    check(&pair, 179, Some(181.0));
     // Nothing of it is left at the address: 400 are still what anybody may send.
-    assert_eq!(last_value(&from(VICTIM), 55_000, 400), None);
-    assert_eq!(last_value(&from(VICTIM), 105_000, 1), Some(401.0));
+    check(&from(VICTIM), 400, None);
+    check(&from(VICTIM), 401, Some(401.0));
 }
 
 #[test]
