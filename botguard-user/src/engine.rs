@@ -310,17 +310,17 @@ fn page<'a>(facts: &'a RequestFacts, route: &'a RoutePolicy) -> Option<Page<'a>>
     })
 }
 
+/// The arithmetic of the last score in short: `… score 0.97 on /users (tier 0.10, paging 0.32, …)`.
 fn ban_reason(n_denials: u32, within: Duration, score: &Breakdown, route: &RoutePolicy) -> String {
-    let worst = score
-        .signals
-        .iter()
-        .max_by_key(|signal| signal.contribution())
-        .map_or("", |signal| signal.evidence.as_str());
+    let signals: Vec<_> = (score.signals.iter())
+        .map(|signal| format!("{} {}", signal.id, signal.contribution()))
+        .collect();
     format!(
-        "{n_denials} requests blocked within {}, score {} on {}: {worst}",
+        "{n_denials} requests blocked within {}, score {} on {} ({})",
         Span(within),
         score.score,
         route.name,
+        signals.join(", "),
     )
 }
 

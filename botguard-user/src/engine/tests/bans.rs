@@ -27,8 +27,9 @@ fn one_ban_for_one_source() {
     assert_eq!(ban.target.ip().to_string(), SCRAPER);
     assert_eq!(ban.ttl, Duration::from_secs(600));
     assert_eq!(
-        ban.reason.split_once(": ").unwrap().0,
-        "20 requests blocked within 10s, score 0.97 on /users"
+        ban.reason,
+        "20 requests blocked within 10s, score 0.97 on /users \
+         (tier 0.10, paging 0.21, burst 0.11, no_interaction 0.25, hosting_asn 0.30)"
     );
 }
 
