@@ -13,8 +13,9 @@ use crate::words::block::Origin;
 use crate::words::clock::Wall;
 
 pub use request::{
-    ClientRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord, IdentityRecord,
-    RequestRecord, SignalRecord, StandingRecord, TimingRecord, groups, microseconds,
+    ClientRecord, CloseRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord,
+    IdentityRecord, RequestRecord, SignalRecord, StandingRecord, TimingRecord, groups,
+    microseconds,
 };
 
 /// Version of the form.
@@ -38,8 +39,10 @@ pub struct Record {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Event {
-    /// A request ended.
+    /// A request ended, or has lasted for 60 s.
     Request(Box<RequestRecord>),
+    /// A request ended whose record had been written before.
+    Close(CloseRecord),
     /// Somebody changed something by command.
     Operator(OperatorRecord),
     /// A ban that a request earned took effect.

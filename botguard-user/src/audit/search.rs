@@ -246,7 +246,7 @@ mod tests {
 
     fn line(request_id: &str, status: u16) -> Vec<u8> {
         let mut request = record::tests::request(request_id);
-        request.http.status = status;
+        request.http.status = Some(status);
         let record = Record {
             v: record::VERSION,
             seq: 0,
@@ -267,7 +267,8 @@ mod tests {
         write("audit.jsonl-20261123", "r2", 202);
         write("audit.jsonl.2.gz", "r3", 203);
         write("other.jsonl.1", "r4", 204);
-        let status = |id: &str| request(&log, id).map(|it| it.map(|it| it.request.http.status));
+        let status =
+            |id: &str| request(&log, id).map(|it| it.and_then(|it| it.request.http.status));
         assert_eq!(status("r1").unwrap(), Some(201));
         assert!(matches!(status("r3"), Err(SearchError::Io { .. })));
         write("audit.jsonl", "r1", 200);

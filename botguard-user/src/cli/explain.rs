@@ -42,7 +42,7 @@ pub struct Explanation {
     /// Why.
     pub reason: String,
     /// Status sent.
-    pub status: u16,
+    pub status: Option<u16>,
     /// The ban it earned.
     pub enforcement: Option<String>,
     /// What each group changed.
@@ -200,12 +200,9 @@ fn band(score: Points, thresholds: BothThresholds) -> Action {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "request     {} at {}", self.request_id, self.ts)?;
-        writeln!(
-            f,
-            "            {}, status {}",
-            Plain(&self.request),
-            self.status
-        )?;
+        let status =
+            (self.status).map_or_else(|| "not ended yet".to_owned(), |it| format!("status {it}"));
+        writeln!(f, "            {}, {status}", Plain(&self.request))?;
         writeln!(f, "client      {}", Plain(&self.client))?;
         for group in &self.groups {
             let name = name(group.group);

@@ -4,6 +4,7 @@
 //! Nothing here waits: no disk, no network. The engine's lock is held for one decision, and never
 //! together with another.
 
+mod in_flight;
 mod request_id;
 mod ticket;
 
@@ -15,6 +16,7 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 
+use self::in_flight::{Recorded, Requests};
 use self::request_id::RequestIds;
 use self::ticket::InFlight;
 use super::enforcer::{BanOutcome, Enforcer};
@@ -46,6 +48,7 @@ pub struct Pipeline {
     audit: Arc<AuditLog>,
     hasher: KeyHasher,
     ids: RequestIds,
+    requests: Requests,
     /// Bans between the deciding request and their settlement; one per source at most.
     settling: Mutex<HashMap<PeerAddress, Settling>>,
 }
@@ -61,6 +64,14 @@ pub struct View {
     pub intel: Arc<Intel>,
     /// Where keys are looked for.
     pub identity: IdentitySettings,
+}
+
+/// What the edge holds of a request until its end.
+struct Held {
+    /// Among those in flight.
+    number: u64,
+    in_flight: Arc<InFlight>,
+    broken_off: Option<BrokenBy>,
 }
 
 #[derive(Debug)]
@@ -87,6 +98,7 @@ impl Pipeline {
             audit,
             ids: RequestIds::starting(now, hasher.hash(&now.to_string()).0),
             hasher,
+            requests: Requests::default(),
             settling: Mutex::default(),
         }
     }
@@ -119,6 +131,15 @@ impl Pipeline {
     #[must_use]
     pub fn n_principals(&self) -> usize {
         self.engine.lock().principals()
+    }
+
+    /// Records the requests that have lasted for 60 s and have no record yet.
+    pub fn record_lasting(&self, now: Now) {
+        for request in self.requests.lasting(now.monotonic) {
+            let record = request.partial_record(now.monotonic);
+            self.audit
+                .record(now.wall, Event::Request(Box::new(record)));
+        }
     }
 
     /// Somebody touched the page.
@@ -214,37 +235,50 @@ impl Gate for Pipeline {
         };
         let request_id = self.ids.next();
         count(&decision, elapsed);
+        let denial = decision.denial;
+        let upstream_headers = upstream_headers(&request_id, &decision);
+        let in_flight = Arc::new(InFlight::new(
+            head,
+            &view,
+            &self.hasher,
+            ticket::Decided {
+                request_id: Arc::clone(&request_id),
+                facts,
+                decision,
+                pending,
+                decided,
+                elapsed,
+            },
+        ));
         Admission {
-            denial: decision.denial,
-            upstream_headers: upstream_headers(&request_id, &decision),
-            request_id: Arc::clone(&request_id),
-            ticket: Ticket(Box::new(InFlight::new(
-                head,
-                &view,
-                &self.hasher,
-                ticket::Decided {
-                    request_id,
-                    facts,
-                    decision,
-                    pending,
-                    decided,
-                    elapsed,
-                },
-            ))),
+            denial,
+            upstream_headers,
+            request_id,
+            ticket: Ticket(Box::new(Held {
+                number: self.requests.begin(Arc::clone(&in_flight)),
+                in_flight,
+                broken_off: None,
+            })),
         }
     }
 
     fn broken_off(&self, ticket: &mut Ticket, by: BrokenBy) {
-        if let Some(in_flight) = ticket.0.downcast_mut::<InFlight>() {
-            in_flight.broken_off = Some(by);
+        if let Some(held) = ticket.0.downcast_mut::<Held>() {
+            held.broken_off = Some(by);
         }
     }
 
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {
-        let Ok(in_flight) = ticket.0.downcast::<InFlight>() else {
+        let Ok(held) = ticket.0.downcast::<Held>() else {
             // Every ticket is made by `admit`, above.
             return Closing::Keep;
         };
+        let Held {
+            number,
+            in_flight,
+            broken_off,
+        } = *held;
+        let recorded = self.requests.end(number);
         let n_principals = {
             let mut engine = self.engine.lock();
             if let Some(pending) = &in_flight.pending {
@@ -266,9 +300,15 @@ impl Gate for Pipeline {
             let mut settling = self.settling.lock();
             settling.insert(ban.target, in_flight.settling());
         }
-        let record = in_flight.into_record(response, ban.as_ref());
-        self.audit
-            .record(Wall::read(), Event::Request(Box::new(record)));
+        let event = match recorded {
+            Recorded::No => {
+                let in_flight = Arc::unwrap_or_clone(in_flight);
+                let record = in_flight.into_record(response, broken_off, ban.as_ref());
+                Event::Request(Box::new(record))
+            }
+            Recorded::Partially => Event::Close(in_flight.close_record(response, broken_off)),
+        };
+        self.audit.record(Wall::read(), event);
         ban.map_or(Closing::Keep, Closing::Ban)
     }
 

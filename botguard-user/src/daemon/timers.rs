@@ -17,7 +17,7 @@ use crate::enforcement::kernel::KernelStats;
 use crate::enforcement::never_block::own_addresses;
 use crate::telemetry::metrics;
 use crate::words::block::Origin;
-use crate::words::clock::Wall;
+use crate::words::clock::{Now, Wall};
 
 /// Runs until `shutdown`.
 pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
@@ -47,6 +47,7 @@ pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
 }
 
 fn each_second(daemon: &Daemon) {
+    daemon.pipeline.record_lasting(Now::read());
     let now = Wall::read();
     let n_ended = daemon.enforcer.expire(now);
     if n_ended > 0 {

@@ -24,6 +24,9 @@ use crate::words::points::Points;
     reason = "each field is a record type with its own documentation"
 )]
 pub struct RequestRecord {
+    /// The request goes on: this was written after 60 s, and a [`CloseRecord`] will follow.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub partial: bool,
     /// The id that client, upstream and log share.
     pub request_id: String,
     /// Hash of the policy that decided.
@@ -44,6 +47,23 @@ pub struct RequestRecord {
     pub decision: DecisionRecord,
     /// The ban that this request earned its source, if any.
     pub enforcement: Option<EnforcementRecord>,
+    pub timing: TimingRecord,
+}
+
+/// How a request ended that had lasted so long that its record was written before.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct CloseRecord {
+    /// The request's.
+    pub request_id: String,
+    /// Status sent.
+    pub status: u16,
+    /// Bytes of the request body.
+    pub bytes_in: u64,
+    /// Bytes of the response body.
+    pub bytes_out: u64,
+    /// Whose side broke the response off before its end: `client` or `upstream`.
+    pub broken_off: Option<String>,
+    /// As in the request's record, to its end.
     pub timing: TimingRecord,
 }
 
@@ -104,8 +124,8 @@ pub struct HttpRecord {
     pub query: String,
     /// Template of the route that decided.
     pub route: String,
-    /// Status sent.
-    pub status: u16,
+    /// Status sent; not known while the request goes on.
+    pub status: Option<u16>,
     /// Bytes of the request body.
     pub bytes_in: u64,
     /// Bytes of the response body.

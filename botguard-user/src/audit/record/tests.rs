@@ -36,6 +36,7 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
         signal("hosting_asn", Group::Network, 3_000, "AS16509: hosting"),
     ];
     RequestRecord {
+        partial: false,
         request_id: request_id.to_owned(),
         policy: "0123456789abcdef".to_owned(),
         client: ClientRecord {
@@ -65,7 +66,7 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             path: "/users".to_owned(),
             query: "cursor=abc".to_owned(),
             route: "/users".to_owned(),
-            status: 403,
+            status: Some(403),
             bytes_in: 0,
             bytes_out: 123,
             headers: vec![["user-agent".to_owned(), "curl/8".to_owned()]],

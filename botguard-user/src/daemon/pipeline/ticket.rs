@@ -9,8 +9,8 @@ use http::{Method, Version};
 
 use super::{Settling, View};
 use crate::audit::record::{
-    ClientRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord, IdentityRecord,
-    RequestRecord, StandingRecord, TimingRecord, groups,
+    ClientRecord, CloseRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord,
+    IdentityRecord, RequestRecord, StandingRecord, TimingRecord, groups,
 };
 use crate::edge::gate::{BrokenBy, RefusedRequest, RequestHead};
 use crate::edge::identity::KeyHasher;
@@ -25,12 +25,12 @@ use crate::words::identity::ClientClass;
 use crate::words::points::Points;
 
 /// A request that was decided and has not ended.
+#[derive(Clone, Debug)]
 pub(super) struct InFlight {
     pub(super) facts: RequestFacts,
     pub(super) decision: Decision,
     /// None of a request that is no evidence.
     pub(super) pending: Option<Pending>,
-    pub(super) broken_off: Option<BrokenBy>,
     request_id: Arc<str>,
     policy_hash: Arc<str>,
     decided: Monotonic,
@@ -59,7 +59,6 @@ impl InFlight {
             facts: decided.facts,
             decision: decided.decision,
             pending: decided.pending,
-            broken_off: None,
             request_id: decided.request_id,
             policy_hash: Arc::clone(&view.policy_hash),
             decided: decided.decided,
@@ -75,15 +74,58 @@ impl InFlight {
         }
     }
 
+    /// When it was decided.
+    pub(super) const fn decided(&self) -> Monotonic {
+        self.decided
+    }
+
+    /// The record of a request that goes on: who asked for what, and why it was let through.
+    pub(super) fn partial_record(&self, now: Monotonic) -> RequestRecord {
+        let so_far = ResponseFacts {
+            // A denial is answered at once; what lasts is the application's.
+            answered_by: match self.decision.denial {
+                Some(_) => AnsweredBy::Botguard,
+                None => AnsweredBy::Upstream,
+            },
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            upstream: None,
+            total: now.since(self.decided),
+        };
+        let mut record = self.clone().into_record(&so_far, None, None);
+        record.partial = true;
+        record.http.status = None;
+        record
+    }
+
+    /// What is left to say of a request that has its partial record.
+    pub(super) fn close_record(
+        &self,
+        response: &ResponseFacts,
+        broken_off: Option<BrokenBy>,
+    ) -> CloseRecord {
+        CloseRecord {
+            request_id: self.request_id.to_string(),
+            status: response.status,
+            bytes_in: response.bytes_in,
+            bytes_out: response.bytes_out,
+            broken_off: broken_off.map(side),
+            timing: TimingRecord::of(self.elapsed, response),
+        }
+    }
+
     /// The request's one record.
     pub(super) fn into_record(
         self,
         response: &ResponseFacts,
+        broken_off: Option<BrokenBy>,
         ban: Option<&BanProposal>,
     ) -> RequestRecord {
         let decision = &self.decision;
         let score = &decision.score;
         RequestRecord {
+            partial: false,
             request_id: self.request_id.to_string(),
             policy: self.policy_hash.to_string(),
             client: ClientRecord::of(&self.facts),
@@ -107,10 +149,10 @@ impl InFlight {
             http: HttpRecord {
                 path: self.facts.path.to_string(),
                 route: decision.route.to_string(),
-                status: response.status,
+                status: Some(response.status),
                 bytes_in: response.bytes_in,
                 bytes_out: response.bytes_out,
-                broken_off: self.broken_off.map(side),
+                broken_off: broken_off.map(side),
                 ..self.redacted.into_record()
             },
         }
@@ -141,6 +183,7 @@ pub(super) fn refused_record(
         request.parts.uri.path(),
     );
     RequestRecord {
+        partial: false,
         request_id: request_id.to_owned(),
         policy: view.policy_hash.to_string(),
         client: ClientRecord::at(request.client, &network),
@@ -172,7 +215,7 @@ pub(super) fn refused_record(
         http: HttpRecord {
             path,
             route: "default".to_owned(),
-            status: request.status,
+            status: Some(request.status),
             ..Redacted::of(request.parts, authority, view, hasher).into_record()
         },
     }
@@ -193,6 +236,7 @@ pub(super) fn method_label(method: &Method) -> &'static str {
 }
 
 /// A head without its secrets.
+#[derive(Clone, Debug)]
 struct Redacted {
     version: Version,
     method: Method,
@@ -223,7 +267,7 @@ impl Redacted {
             path: String::new(),
             query: self.query,
             route: String::new(),
-            status: 0,
+            status: None,
             bytes_in: 0,
             bytes_out: 0,
             headers: self.headers,
