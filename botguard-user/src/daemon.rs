@@ -22,6 +22,7 @@ mod timers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +92,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
 async fn serve(loaded: Loaded) -> Result<(), StartError> {
     // Before anything else, so that an early signal is not the default's end.
     let signals = Signals::catch()?;
+    raise_descriptor_limit();
     let Started {
         daemon,
         edge,
@@ -127,6 +129,16 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
     drop(daemon);
     tracing::info!("stopped; the kernel filter stays");
     Ok(())
+}
+
+/// Raises the soft limit of open files to the hard one: a shell's 1,024 are 500 proxied connections,
+/// which two sources could hold.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Longer than most requests; service managers kill after 90 s.

@@ -5,6 +5,20 @@ use botguard_tests::config::Config;
 use crate::fixture::{USER, ask, dropped, exit_of, host, running, status_of};
 
 #[test]
+fn the_daemon_may_open_as_many_files_as_the_host_allows() {
+    let (host, _daemon) = running("limit", &Config::default()).unwrap();
+    let pid = ask(&host, &["status"]).unwrap()["daemon"]["pid"].clone();
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let open_files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let [soft, hard] = open_files.unwrap().split_whitespace().collect::<Vec<_>>()[3..5] else {
+        panic!("{limits}")
+    };
+    assert_eq!(soft, hard);
+}
+
+#[test]
 fn the_kill_switch_stops_all_drops_and_comes_back() {
     let (host, _daemon) = running("switch", &Config::default()).unwrap();
     let botguard = |arguments: &[&str]| host.botguard.expect(&host.lab, arguments).unwrap();
