@@ -90,9 +90,10 @@ impl Botguard {
         let output = File::options().create(true).append(true).open(&log)?;
         // A demo that is killed takes its daemon with it.
         let mut command = lab.edge.command("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(&self.binary);
+        command.args(["--pdeathsig", "KILL", "--"]);
+        // A low soft limit of open files, as a shell's, wherever the test runs.
+        command.args(["prlimit", "--nofile=512:", "--"]);
+        command.arg(&self.binary);
         command.arg("run").arg("--config").arg(&self.config);
         command
             .stdin(Stdio::null())
