@@ -91,11 +91,7 @@ pub(crate) async fn user(
                 return Ok(());
             }
             tally.count(&client.get("/pricing", &headers).await);
-            let page = client
-                .get(&format!("/users?cursor={cursor}"), &headers)
-                .await;
-            tally.count(&page);
-            cursor = next_cursor(page);
+            cursor = next_page(&mut client, &headers, &cursor, &tally).await;
         }
     }
     Ok(())
@@ -114,11 +110,7 @@ pub(crate) async fn partner(
     let mut ticks = interval(Duration::from_millis(250));
     while !way.is_over() {
         ticks.tick().await;
-        let page = client
-            .get(&format!("/users?cursor={cursor}"), &headers)
-            .await;
-        tally.count(&page);
-        cursor = next_cursor(page);
+        cursor = next_page(&mut client, &headers, &cursor, &tally).await;
     }
     Ok(())
 }
@@ -173,7 +165,17 @@ async fn touch_the_page(client: &mut Client, headers: &[(&str, &str)], tally: &T
     tally.count(&client.post("/.botguard/ui", headers, event).await);
 }
 
-fn next_cursor(page: Result<Answer>) -> String {
+/// Reads the page at `cursor`; the cursor of the next one.
+async fn next_page(
+    client: &mut Client,
+    headers: &[(&str, &str)],
+    cursor: &str,
+    tally: &Tally,
+) -> String {
+    let page = client
+        .get(&format!("/users?cursor={cursor}"), headers)
+        .await;
+    tally.count(&page);
     let page = page.and_then(|answer| answer.json()).unwrap_or_default();
     page["next"].as_str().unwrap_or_default().to_owned()
 }
