@@ -8,8 +8,12 @@
 //!
 //! Not here: the decision to ban (engine), and the file that survives a reboot (store).
 
+pub mod layer;
+pub mod layer_index;
+pub mod layers;
 pub mod list;
 pub mod network_map;
+pub mod network_set;
 
 pub mod never_block;
 

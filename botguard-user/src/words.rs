@@ -7,4 +7,5 @@ pub mod identity;
 pub mod mode;
 pub mod points;
 pub mod route;
+pub mod rule;
 pub mod units;

@@ -142,7 +142,7 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
         Request::BlockFlush => answer(enforcer.flush(now), |n| vec![format!("{n} blocks removed")]),
         Request::BlockList => {
             let (blocks, _allows) = enforcer.snapshot(now);
-            let blocks = blocks.iter().map(|block| BlockEntry::of(block, now));
+            let blocks = (blocks.iter()).map(|block| BlockEntry::of(&block.into(), now));
             Response::Blocks(Blocks {
                 blocks: blocks.collect(),
             })

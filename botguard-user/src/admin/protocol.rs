@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::words::block::{Effect, Origin, Scope};
+use crate::enforcement::list::Covering;
+use crate::words::block::{Effect, Scope};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -140,8 +141,10 @@ pub struct Blocks {
 pub struct BlockEntry {
     /// Whom.
     pub network: IpNet,
-    /// Who made it.
-    pub origin: Origin,
+    /// The kind of its rule: `operator`, `automatic`, `asn`, `list`.
+    pub origin: String,
+    /// On whose account: `operator`, `automatic`, `AS16509`, `list:NAME`.
+    pub rule: String,
     /// Which packets.
     pub scope: Scope,
     /// Drop or count.
@@ -339,10 +342,11 @@ impl Response {
 impl BlockEntry {
     /// As of `now`.
     #[must_use]
-    pub fn of(block: &crate::words::block::Block, now: Wall) -> Self {
+    pub fn of(block: &Covering, now: Wall) -> Self {
         Self {
             network: block.network,
-            origin: block.origin,
+            origin: block.rule.kind().to_owned(),
+            rule: block.rule.to_string(),
             scope: block.scope,
             effect: block.effect,
             created: block.created.to_string(),

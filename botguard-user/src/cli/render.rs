@@ -57,10 +57,10 @@ fn block(f: &mut fmt::Formatter<'_>, block: &BlockEntry) -> fmt::Result {
     );
     writeln!(
         f,
-        "{:<24} {:<9} {:<5} {:<9} {left:<14} {}",
+        "{:<24} {:<16} {:<5} {:<9} {left:<14} {}",
         // ipnet's Display does not pad.
         block.network.to_string(),
-        block.origin.name(),
+        block.rule,
         match block.effect {
             Effect::Drop => "drop",
             Effect::Count => "count",

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::admin::protocol;
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
-use crate::enforcement::list::BlockList;
+use crate::enforcement::list::{BlockList, Covering};
 use crate::enforcement::never_block::NeverBlock;
 use crate::enforcement::settings::KernelSettings;
 use crate::engine::decision::BanProposal;
@@ -242,10 +242,10 @@ impl Enforcer {
 
     /// Live blocks and allows that cover an address, most specific first.
     #[must_use]
-    pub fn covering(&self, ip: IpAddr, now: Wall) -> (Vec<Block>, Vec<Allow>) {
+    pub fn covering(&self, ip: IpAddr, now: Wall) -> (Vec<Covering>, Vec<Allow>) {
         let lists = self.lists.read();
         (
-            lists.covering(ip, now).into_iter().cloned().collect(),
+            lists.covering(ip, now),
             lists.allows_covering(ip).cloned().collect(),
         )
     }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::layer_index::LayerIndex;
+use super::layers::Layers;
 use super::network_map::{NetworkMap, canonical_network};
 use crate::engine::facts::Standing;
-use crate::words::address::host_network;
-use crate::words::block::{Allow, Block, Effect, Origin};
+use crate::words::address::{canonical, host_network};
+use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::Wall;
+use crate::words::rule::Rule;
 
 /// All blocks and allows. A network has at most one block of each [`Origin`].
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,42 @@ pub struct BlockList {
     /// When to look at a network for blocks that have ended. May name ends that were since
     /// extended or blocks that are gone, never misses one.
     ends: BTreeSet<(Wall, IpNet)>,
+    layers: Layers,
+    /// Of [`Self::layers`], always.
+    index: LayerIndex,
+}
+
+/// A live block that covers an address, of whatever kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Covering {
+    /// The network that does.
+    pub network: IpNet,
+    /// On whose account.
+    pub rule: Rule,
+    /// Which packets.
+    pub scope: Scope,
+    /// Drop or count.
+    pub effect: Effect,
+    /// When it was made.
+    pub created: Wall,
+    /// When it ends; `None` is never.
+    pub expires: Option<Wall>,
+    /// Why.
+    pub reason: String,
+}
+
+impl From<&Block> for Covering {
+    fn from(block: &Block) -> Self {
+        Self {
+            network: block.network,
+            rule: Rule::Single(block.origin),
+            scope: block.scope,
+            effect: block.effect,
+            created: block.created,
+            expires: block.expires,
+            reason: block.reason.clone(),
+        }
+    }
 }
 
 impl BlockList {
@@ -94,15 +133,60 @@ impl BlockList {
         }
         self.live(host_network(ip), now)
             .find(|block| block.effect == Effect::Drop)
-            .map_or(Standing::Unlisted, |block| Standing::Blocked {
-                rule: rule(block),
-            })
+            .map(|block| rule(block.network, &Rule::Single(block.origin), &block.reason))
+            .or_else(|| self.layer_rule(ip, now))
+            .map_or(Standing::Unlisted, |rule| Standing::Blocked { rule })
     }
 
-    /// Every live block that covers an address, most specific first.
+    fn layer_rule(&self, ip: IpAddr, now: Wall) -> Option<Arc<str>> {
+        let covering = self.index.covering_address(canonical(ip));
+        let mut covering = covering.into_iter();
+        covering
+            .find(|(_network, layer)| {
+                layer.terms.effect == Effect::Drop && is_before(now, layer.expires)
+            })
+            .map(|(network, layer)| rule(network, &layer.rule, &layer.terms.reason))
+    }
+
+    /// Every live block that covers an address, single ones, lists and systems, most specific
+    /// first.
     #[must_use]
-    pub fn covering(&self, ip: IpAddr, now: Wall) -> Vec<&Block> {
-        self.live(host_network(ip), now).collect()
+    pub fn covering(&self, ip: IpAddr, now: Wall) -> Vec<Covering> {
+        let single = self.live(host_network(ip), now).map(Covering::from);
+        let layers = self.index.covering_address(canonical(ip)).into_iter();
+        let layers = layers
+            .filter(|(_network, layer)| is_before(now, layer.expires))
+            .map(|(network, layer)| Covering {
+                network,
+                rule: layer.rule.clone(),
+                scope: layer.terms.scope,
+                effect: layer.terms.effect,
+                created: layer.terms.created,
+                expires: layer.expires,
+                reason: layer.terms.reason.clone(),
+            });
+        let mut covering: Vec<_> = single.chain(layers).collect();
+        covering.sort_by_key(|covering| std::cmp::Reverse(covering.network.prefix_len()));
+        covering
+    }
+
+    /// Imported lists and blocked systems.
+    #[must_use]
+    pub const fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// Changes imported lists and blocked systems. Cost: indexing all of them anew.
+    pub fn edit_layers<R>(&mut self, edit: impl FnOnce(&mut Layers) -> R) -> R {
+        let result = edit(&mut self.layers);
+        self.index = LayerIndex::new(self.layers.compile());
+        result
+    }
+
+    /// Their networks.
+    #[must_use]
+    pub const fn layer_index(&self) -> &LayerIndex {
+        &self.index
     }
 
     /// Every allow that covers an address, most specific first.
@@ -164,7 +248,12 @@ impl BlockList {
 /// Whether a block still holds.
 #[must_use]
 pub fn is_live(block: &Block, now: Wall) -> bool {
-    block.expires.is_none_or(|end| now < end)
+    is_before(now, block.expires)
+}
+
+/// Whether the end, if there is one, is still to come.
+pub(super) fn is_before(now: Wall, end: Option<Wall>) -> bool {
+    end.is_none_or(|end| now < end)
 }
 
 /// The later of two ends; never is the latest.
@@ -173,15 +262,11 @@ fn later(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
 }
 
 /// A block in a line, as records name it.
-fn rule(block: &Block) -> Arc<str> {
-    let origin = match block.origin {
-        Origin::Operator => "operator",
-        Origin::Automatic => "automatic",
-    };
-    if block.reason.is_empty() {
-        format!("{} ({origin})", block.network).into()
+fn rule(network: IpNet, rule: &Rule, reason: &str) -> Arc<str> {
+    if reason.is_empty() {
+        format!("{network} ({rule})").into()
     } else {
-        format!("{} ({origin}: {})", block.network, block.reason).into()
+        format!("{network} ({rule}: {reason})").into()
     }
 }
 

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use crate::admin::protocol::{Interface, Kernel};
-use crate::words::block::{Allow, Block, Effect, Scope};
+use crate::enforcement::list::Covering;
+use crate::words::block::{Allow, Effect, Scope};
 use crate::words::mode::Mode;
 
 /// A packet, and what covers its source.
@@ -13,7 +14,7 @@ pub(super) struct Question<'a> {
     /// Its destination port; without it that of a listener.
     pub(super) port: Option<u16>,
     /// Live blocks that cover its source, most specific first.
-    pub(super) blocks: &'a [Block],
+    pub(super) blocks: &'a [Covering],
     /// Allows that cover its source.
     pub(super) allows: &'a [Allow],
     /// Where botguard listens.
@@ -42,7 +43,7 @@ pub(super) fn of(question: &Question<'_>) -> (bool, String) {
         let mut listeners = question.listeners.iter();
         listeners.any(|listener| listener.port() == port)
     });
-    let applies = |block: &&Block| block.scope == Scope::Host || is_for_a_listener;
+    let applies = |block: &&Covering| block.scope == Scope::Host || is_for_a_listener;
     let Some(rule) = drops().find(applies) else {
         return pass("the blocks that cover it are for the listeners, and none has this port");
     };
@@ -56,10 +57,9 @@ pub(super) fn of(question: &Question<'_>) -> (bool, String) {
     if question.kernel.mode != Some(Mode::Enforce) {
         return pass("the kernel filter is in mode log");
     }
-    let origin = rule.origin.name();
     (
         true,
-        format!("the {origin} block of {} covers it", rule.network),
+        format!("the {} block of {} covers it", rule.rule, rule.network),
     )
 }
 
@@ -68,11 +68,12 @@ mod tests {
     use super::*;
     use crate::words::block::Origin;
     use crate::words::clock::Wall;
+    use crate::words::rule::Rule;
 
-    fn block(scope: Scope, effect: Effect) -> Block {
-        Block {
+    fn block(scope: Scope, effect: Effect) -> Covering {
+        Covering {
             network: "192.0.2.0/24".parse().unwrap(),
-            origin: Origin::Operator,
+            rule: Rule::Single(Origin::Operator),
             scope,
             effect,
             created: Wall::default(),
@@ -95,7 +96,7 @@ mod tests {
     }
 
     fn check(
-        blocks: &[Block],
+        blocks: &[Covering],
         allows: &[Allow],
         port: Option<u16>,
         kernel: &Kernel,

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::admin::protocol::{Counter, Override, RouteStatus, Status};
-use crate::words::block::Origin;
 use crate::words::mode::Mode;
 
 fn check(response: &Response, expected: &str) {
@@ -12,7 +11,8 @@ fn check(response: &Response, expected: &str) {
 fn entry() -> BlockEntry {
     BlockEntry {
         network: "192.0.2.0/24".parse().unwrap(),
-        origin: Origin::Operator,
+        origin: "operator".to_owned(),
+        rule: "operator".to_owned(),
         scope: Scope::Listeners,
         effect: Effect::Drop,
         created: "2026-11-23T12:00:00.000Z".to_owned(),
@@ -28,7 +28,8 @@ fn lists() {
     check(&Response::Allows(Allows { allows: vec![] }), "no allows\n");
     let ending = BlockEntry {
         left_s: Some(3_600),
-        origin: Origin::Automatic,
+        origin: "automatic".to_owned(),
+        rule: "automatic".to_owned(),
         effect: Effect::Count,
         scope: Scope::Host,
         ..entry()
@@ -37,8 +38,8 @@ fn lists() {
         &Response::Blocks(Blocks {
             blocks: vec![entry(), ending],
         }),
-        "192.0.2.0/24             operator  drop  listeners for good       scraper\n\
-         192.0.2.0/24             automatic count host      for 1h         scraper\n",
+        "192.0.2.0/24             operator         drop  listeners for good       scraper\n\
+         192.0.2.0/24             automatic        count host      for 1h         scraper\n",
     );
 }
 
@@ -54,7 +55,7 @@ fn a_verdict_lists_every_covering_entry() {
             allows: vec![],
         }),
         "192.0.2.1 dropped: a live block covers it\n\
-         192.0.2.0/24             operator  drop  listeners for good       scraper\n",
+         192.0.2.0/24             operator         drop  listeners for good       scraper\n",
     );
 }
 

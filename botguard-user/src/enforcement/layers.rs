@@ -1,0 +1,80 @@
+//! The imported lists and blocked systems in force, by name, and the layers that they come to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::layer::{AsnBlock, Layer, NamedList};
+use super::network_set::NetworkSet;
+use crate::words::clock::Wall;
+use crate::words::rule::{ListName, Rule};
+
+/// Lists and systems.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// Imported lists.
+    pub lists: BTreeMap<ListName, NamedList>,
+    /// Blocked systems, each with what the ASN table says it announces.
+    pub asns: BTreeMap<u32, (AsnBlock, Arc<NetworkSet>)>,
+    /// Whom no list or system may block, whatever it holds: this host's own addresses and
+    /// lifelines, and whom the configuration names. Cut out of each layer.
+    pub spared: Vec<IpNet>,
+}
+
+impl Layers {
+    /// What they come to.
+    #[must_use]
+    pub fn compile(&self) -> Vec<Layer> {
+        let mut layers = vec![];
+        for list in self.lists.values() {
+            let terms = Arc::new(list.terms.clone());
+            layers.extend(list.groups.iter().map(|group| Layer {
+                rule: Rule::List(list.name.clone()),
+                terms: Arc::clone(&terms),
+                expires: group.expires,
+                networks: self.left_of(&group.networks),
+            }));
+        }
+        for (block, networks) in self.asns.values() {
+            layers.push(Layer {
+                rule: Rule::Asn(block.number),
+                terms: Arc::new(block.terms.clone()),
+                expires: block.expires,
+                networks: self.left_of(networks),
+            });
+        }
+        layers
+    }
+
+    /// Takes out what has ended. Returns the rules of which something has.
+    pub fn expire(&mut self, now: Wall) -> Vec<Rule> {
+        let is_over = |end: Option<Wall>| end.is_some_and(|end| end <= now);
+        let mut ended = vec![];
+        self.lists.retain(|name, list| {
+            let n_groups = list.groups.len();
+            list.groups.retain(|group| !is_over(group.expires));
+            if list.groups.len() < n_groups {
+                ended.push(Rule::List(name.clone()));
+            }
+            !list.groups.is_empty() || n_groups == 0
+        });
+        self.asns.retain(|number, (block, _networks)| {
+            let ends = is_over(block.expires);
+            if ends {
+                ended.push(Rule::Asn(*number));
+            }
+            !ends
+        });
+        ended
+    }
+
+    fn left_of(&self, networks: &Arc<NetworkSet>) -> Arc<NetworkSet> {
+        let is_hit = self.spared.iter().any(|spared| networks.touches(spared));
+        if is_hit {
+            Arc::new(networks.without(&self.spared))
+        } else {
+            Arc::clone(networks)
+        }
+    }
+}
