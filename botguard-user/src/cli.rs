@@ -9,6 +9,7 @@ pub mod explain;
 pub mod render;
 
 mod access;
+mod events;
 mod plain;
 mod session;
 
@@ -27,6 +28,7 @@ use self::render::Text;
 use crate::admin::protocol::{Blame, Failed, Request, Response};
 use crate::audit::search;
 use crate::daemon;
+use crate::enforcement::kernel::KernelError;
 use crate::settings::{Loaded, SettingsError};
 use crate::telemetry;
 use crate::words::block::{Effect, Scope};
@@ -84,6 +86,8 @@ enum CommandError {
          or leave out `--scope host`"
     )]
     OwnSession(IpNet),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -102,6 +106,7 @@ impl CommandError {
             | Self::Access(_)
             | Self::Search(_)
             | Self::NoRequest { .. }
+            | Self::Kernel(_)
             | Self::Daemon(_)
             | Self::Output(_) => FAILED,
         }
@@ -134,6 +139,15 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
             show(arguments, &Explanation::of(&found))?;
             return Ok(Answer::Done);
         }
+        Command::Kernel(Kernel::Events { count, duration }) => {
+            let bounds = events::Bounds {
+                count: *count,
+                time: duration.map(|span| span.0),
+            };
+            let pin_dir = &loaded.settings.kernel.pin_dir;
+            events::follow(pin_dir, &bounds, write, arguments.json)?;
+            return Ok(Answer::Done);
+        }
         command => request(command),
     };
     let Some(request) = request else {
@@ -160,10 +174,12 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     Ok(answer(&response))
 }
 
-/// The request of a command that is one; `run` and `explain` are not.
+/// The request of a command that is one; `run`, `explain` and `kernel events` are not.
 fn request(command: &Command) -> Option<Request> {
     Some(match command {
-        Command::Run { .. } | Command::Explain { .. } => return None,
+        Command::Run { .. } | Command::Explain { .. } | Command::Kernel(Kernel::Events { .. }) => {
+            return None;
+        }
         Command::Reload => Request::Reload,
         Command::Mode { mode, duration } => Request::SetMode {
             mode: (*mode).into(),

@@ -146,6 +146,15 @@ pub enum Kernel {
     Detach,
     /// Show its counters
     Stats,
+    /// Show drops as they happen, a sample of them: at most 64 a CPU and tick of about a second
+    Events {
+        /// Stop after so many
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// Stop after this time, as in 10s
+        #[arg(long = "for", value_name = "TIME")]
+        duration: Option<Span>,
+    },
 }
 
 /// One or more networks.

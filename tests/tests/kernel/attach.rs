@@ -211,7 +211,7 @@ fn a_pinned_map_of_another_shape_is_refused() {
     narrow.pin(directory.join("map_config")).unwrap();
     let error = KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap_err();
     assert!(matches!(error, KernelError::WrongShape { .. }), "{error}");
-    assert!(error.to_string().contains("4 to 24 bytes"), "{error}");
+    assert!(error.to_string().contains("4 to 16 bytes"), "{error}");
     KernelFilter::remove(&bpffs.pin_dir()).unwrap();
     KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap();
 }
