@@ -67,6 +67,13 @@ fn each_second(daemon: &Daemon) {
         for (exit, packets) in stats.exits {
             metrics::kernel_packets(exit.name(), packets);
         }
+        for kind in Rule::KINDS {
+            let of_kind = stats.rules.iter().filter(|(rule, _)| rule.kind() == kind);
+            let (dropped, would_drop) = of_kind.fold((0, 0), |(dropped, would_drop), (_, of)| {
+                (dropped + of.dropped, would_drop + of.would_drop)
+            });
+            metrics::kernel_rule_packets(kind, dropped, would_drop);
+        }
     }
 }
 
