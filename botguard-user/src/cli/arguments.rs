@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::words::address::host_network;
+use crate::words::address::{canonical_network, host_network};
 use crate::words::block::Scope;
 use crate::words::mode::Mode;
 use crate::words::units::Span;
@@ -219,18 +219,6 @@ fn network(text: &str) -> Result<IpNet, String> {
             network.trunc(),
             network.addr()
         ))
-    }
-}
-
-/// A network inside ::ffff:0:0/96 is IPv4's (RFC 4291 section 2.5.5.2).
-fn canonical_network(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else {
-        return network;
-    };
-    let prefix = v6.prefix_len().checked_sub(96);
-    match (v6.addr().to_ipv4_mapped(), prefix) {
-        (Some(v4), Some(prefix)) => IpNet::new(v4.into(), prefix).unwrap_or(network),
-        _ => network,
     }
 }
 

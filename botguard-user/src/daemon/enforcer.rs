@@ -333,6 +333,6 @@ fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
     Contents {
         blocks,
         allows,
-        mode: None,
+        ..Contents::default()
     }
 }

@@ -1,13 +1,13 @@
 //! A set of networks that share everything but their addresses: an imported list, or what an
 //! autonomous system announces. Sorted and immutable; eight bytes an IPv4 network.
 //!
-//! Not here: what a member of the set means (`enforcement::layer`).
+//! Not here: what a member of the set means ([`super::layer`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::network_map::canonical_network;
+use super::address::canonical_network;
 
 /// An address as a number, of either family.
 pub trait Address: Copy + Ord + Send + Sync + std::fmt::Debug + 'static {
