@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::layer::{AsnBlock, Layer, NamedList};
 use super::network_set::NetworkSet;
-use crate::words::clock::Wall;
+use crate::words::clock::{Step, Wall};
 use crate::words::rule::{ListName, Rule};
 
 /// Lists and systems.
@@ -45,6 +45,34 @@ impl Layers {
             });
         }
         layers
+    }
+
+    /// How many layers they come to.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let groups = self.lists.values().map(|list| list.groups.len());
+        groups.sum::<usize>() + self.asns.len()
+    }
+
+    /// When the first of them ends, if any does.
+    pub(super) fn first_end(&self) -> Option<Wall> {
+        let groups = self.lists.values().flat_map(|list| &list.groups);
+        let groups = groups.filter_map(|group| group.expires);
+        let asns = self.asns.values();
+        groups
+            .chain(asns.filter_map(|(block, _)| block.expires))
+            .min()
+    }
+
+    /// Moves every end.
+    pub(super) fn shift_ends(&mut self, step: Step) {
+        let groups = self.lists.values_mut().flat_map(|list| &mut list.groups);
+        let groups = groups.map(|group| &mut group.expires);
+        let asns = self.asns.values_mut();
+        let asns = asns.map(|(block, _networks)| &mut block.expires);
+        for end in groups.chain(asns).flatten() {
+            *end = end.shifted(step);
+        }
     }
 
     /// Takes out what has ended. Returns the rules of which something has.

@@ -13,7 +13,7 @@ use super::network_map::{NetworkMap, canonical_network};
 use crate::engine::facts::Standing;
 use crate::words::address::{canonical, host_network};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
-use crate::words::clock::Wall;
+use crate::words::clock::{Step, Wall};
 use crate::words::rule::Rule;
 
 /// All blocks and allows. A network has at most one block of each [`Origin`].
@@ -183,6 +183,28 @@ impl BlockList {
         result
     }
 
+    /// Takes out what of lists and systems has ended. Returns the rules of which something has.
+    /// Cost: where that is anything, that of [`Self::edit_layers`].
+    pub fn expire_layers(&mut self, now: Wall) -> Vec<Rule> {
+        if is_before(now, self.layers.first_end()) {
+            return vec![];
+        }
+        self.edit_layers(|layers| layers.expire(now))
+    }
+
+    /// Moves every end with the wall clock by which they are kept.
+    pub fn shift_ends(&mut self, step: Step) {
+        self.ends.clear();
+        for block in self.blocks.values_mut().flatten() {
+            block.expires = block.expires.map(|end| end.shifted(step));
+            self.ends
+                .extend(block.expires.map(|end| (end, block.network)));
+        }
+        if self.layers.first_end().is_some() {
+            self.edit_layers(|layers| layers.shift_ends(step));
+        }
+    }
+
     /// Their networks.
     #[must_use]
     pub const fn layer_index(&self) -> &LayerIndex {
@@ -252,12 +274,14 @@ pub fn is_live(block: &Block, now: Wall) -> bool {
 }
 
 /// Whether the end, if there is one, is still to come.
-pub(super) fn is_before(now: Wall, end: Option<Wall>) -> bool {
+#[must_use]
+pub fn is_before(now: Wall, end: Option<Wall>) -> bool {
     end.is_none_or(|end| now < end)
 }
 
 /// The later of two ends; never is the latest.
-fn later(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
+#[must_use]
+pub fn later(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
     Some(a?.max(b?))
 }
 
@@ -355,6 +379,22 @@ mod tests {
         assert_eq!(ended[0].network.to_string(), "192.0.2.1/32");
         assert_eq!(list.expire(at(30)).len(), 1);
         assert_eq!(list.blocks().count(), 1);
+    }
+
+    #[test]
+    fn ends_move_with_the_wall_clock() {
+        let check = |ms: i64, ended_at: u64| {
+            let mut list = BlockList::default();
+            list.insert(block("192.0.2.1/32", Origin::Automatic, Some(600)));
+            list.insert(block("192.0.2.2/32", Origin::Operator, None));
+            list.shift_ends(Step::from_ms(ms));
+            assert_eq!(list.expire(at(ended_at - 1)).len(), 0);
+            assert_eq!(list.expire(at(ended_at)).len(), 1);
+            assert_eq!(list.blocks().count(), 1);
+        };
+        check(0, 600);
+        check(60_000, 660);
+        check(-60_000, 540);
     }
 
     #[test]

@@ -92,6 +92,11 @@ impl<V> NetworkMap<V> {
         self.entries.iter()
     }
 
+    /// All values, in the order of their networks.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.values_mut()
+    }
+
     /// How many networks there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -109,6 +109,12 @@ impl NeverBlock {
         })
     }
 
+    /// Every guarded network.
+    pub fn all(&self) -> impl Iterator<Item = Covered> + '_ {
+        let guarded = self.guarded.iter();
+        guarded.map(|&(network, guard)| Covered { network, guard })
+    }
+
     fn find(&self, network: &IpNet, wanted: impl Fn(Guard) -> bool) -> Option<Covered> {
         let network = canonical_network(*network);
         let hit = self.guarded.iter().find(|(guarded, guard)| {
