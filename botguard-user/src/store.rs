@@ -24,7 +24,7 @@ use redb::Database;
 use serde::{Deserialize, Serialize};
 
 use crate::words::block::{Allow, Block, Origin};
-use crate::words::clock::Wall;
+use crate::words::clock::{BootClock, Step, Wall};
 use crate::words::layer::{AsnBlock, NamedList};
 use crate::words::mode::Mode;
 use crate::words::rule::ListName;
@@ -56,6 +56,8 @@ pub struct Contents {
     pub allows: Vec<Allow>,
     /// The operator's kill switch, if it was used.
     pub mode: Option<ModeOverride>,
+    /// The clock that all ends are kept by.
+    pub clock: Option<BootClock>,
 }
 
 /// An upper bound for the mode that the operator set by command, in force until it ends.
@@ -72,6 +74,15 @@ impl ModeOverride {
     #[must_use]
     pub fn is_live(&self, now: Wall) -> bool {
         self.until.is_none_or(|until| now < until)
+    }
+
+    /// The same, by a clock that was stepped.
+    #[must_use]
+    pub fn shifted(self, step: Step) -> Self {
+        Self {
+            until: self.until.map(|until| until.shifted(step)),
+            ..self
+        }
     }
 }
 
@@ -96,6 +107,8 @@ pub enum Change {
     DeleteAllow(IpNet),
     /// Sets or lifts the mode override.
     SetMode(Option<ModeOverride>),
+    /// Sets the clock that all ends are kept by.
+    SetClock(BootClock),
 }
 
 /// The store could not be opened, read or written. Internal or the configuration's fault.

@@ -20,6 +20,7 @@ pub(super) fn write(store: &Database, changes: &[Change]) -> Result<(), StoreErr
         let mut asns = transaction.open_table(ASNS).map_err(database("write"))?;
         let mut allows = transaction.open_table(ALLOWS).map_err(database("write"))?;
         let mut mode = transaction.open_table(MODE).map_err(database("write"))?;
+        let mut clock = transaction.open_table(CLOCK).map_err(database("write"))?;
         for change in changes {
             match change {
                 Change::PutBlock(block) => {
@@ -38,6 +39,7 @@ pub(super) fn write(store: &Database, changes: &[Change]) -> Result<(), StoreErr
                 Change::DeleteAllow(network) => delete(&mut allows, &network.to_string())?,
                 Change::SetMode(Some(value)) => put(&mut mode, MODE_KEY, value)?,
                 Change::SetMode(None) => delete(&mut mode, MODE_KEY)?,
+                Change::SetClock(value) => put(&mut clock, CLOCK_KEY, value)?,
             }
         }
     }
@@ -53,6 +55,8 @@ const ASNS: Table = TableDefinition::new("asns");
 pub(super) const ALLOWS: Table = TableDefinition::new("allows");
 const MODE: Table = TableDefinition::new("mode");
 const MODE_KEY: &str = "override";
+const CLOCK: Table = TableDefinition::new("clock");
+const CLOCK_KEY: &str = "boot";
 
 fn block_key(network: &IpNet, origin: Origin) -> String {
     format!("{network} {}", origin as u8)
@@ -103,6 +107,7 @@ pub(super) fn read(store: &Database) -> Result<Contents, StoreError> {
         asns: rows(&transaction, ASNS, "asns", json)?,
         allows: rows(&transaction, ALLOWS, "allows", json)?,
         mode: rows(&transaction, MODE, "mode", json)?.pop(),
+        clock: rows(&transaction, CLOCK, "clock", json)?.pop(),
     })
 }
 

@@ -74,6 +74,10 @@ fn changes_survive_a_reopening() {
         mode: Mode::Log,
         until: Some(NOW),
     };
+    let clock = BootClock {
+        boot_id: "d3b0".to_owned(),
+        offset: crate::words::clock::WallOffset::from_ms(-7),
+    };
     let (store, empty) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     assert_eq!(empty, Contents::default());
     store
@@ -86,6 +90,7 @@ fn changes_survive_a_reopening() {
             Change::PutAsn(system(16_509)),
             Change::PutAsn(system(7_922)),
             Change::SetMode(Some(mode)),
+            Change::SetClock(clock.clone()),
         ])
         .unwrap();
     store
@@ -108,6 +113,7 @@ fn changes_survive_a_reopening() {
             asns: vec![system(16_509)],
             allows: vec![allow("2001:db8::/32")],
             mode: Some(mode),
+            clock: Some(clock),
         }
     );
 }
