@@ -17,9 +17,9 @@ use hashbrown::HashMap;
 pub(super) use self::csv_rows::as_number;
 use self::ranges::{ByPlace, Overlap, Ranges, Row};
 use super::error::{IntelError, RowProblem, read};
-use crate::enforcement::network_set::{NetworkSet, Prefix};
 use crate::engine::facts::Asn;
 use crate::words::clock::Wall;
+use crate::words::network_set::{NetworkSet, Prefix};
 
 /// Ranges of addresses and the systems that announce them.
 #[derive(Debug)]
@@ -88,6 +88,13 @@ impl AsnTable {
                     .collect(),
             ),
         })
+    }
+
+    /// The name of a system, where the table knows it.
+    #[must_use]
+    pub fn name(&self, number: u32) -> Option<Arc<str>> {
+        let place = *self.numbers.get(&number)?;
+        Some(Arc::clone(&self.systems[place as usize].name))
     }
 
     /// File name and date of the data: `asn.csv of 2026-06-17`.
