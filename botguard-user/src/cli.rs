@@ -143,7 +143,7 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
         return Err(CommandError::OwnSession(network));
     }
     let pin_dir = loaded.settings.kernel.pin_dir.clone();
-    let response = match Access::open(loaded) {
+    let response = match Access::open(loaded, &request) {
         Err(AccessError::Store(error)) if request == Request::KernelDetach && !error.is_held() => {
             access::detach_without_store(&pin_dir, &error)
         }
@@ -177,7 +177,9 @@ fn request(command: &Command) -> Option<Request> {
             scope,
             count_only,
         }) => Request::BlockAdd {
-            networks: targets.networks.clone(),
+            networks: targets.networks(),
+            asns: targets.asns(),
+            session: session::peer(),
             ttl_s: ttl.map(|span| span.0.as_secs()),
             reason: reason.clone(),
             scope: scope.map(Scope::from),
@@ -188,7 +190,8 @@ fn request(command: &Command) -> Option<Request> {
             },
         },
         Command::Block(Block::Del { targets }) => Request::BlockDelete {
-            networks: targets.networks.clone(),
+            networks: targets.networks(),
+            asns: targets.asns(),
         },
         Command::Block(Block::List) => Request::BlockList,
         Command::Block(Block::Flush) => Request::BlockFlush,

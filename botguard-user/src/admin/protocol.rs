@@ -2,6 +2,8 @@
 //! and its response. The types are for the wire (and for `--json`), apart from those of the
 //! domain, so that neither holds the other back.
 
+mod asn_entry;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,6 +13,8 @@ use crate::enforcement::list::Covering;
 use crate::words::block::{Effect, Scope};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
+
+pub use self::asn_entry::AsnEntry;
 
 /// Longest line either side accepts; a list of a million blocks is below it.
 pub const MAX_LINE_BYTES: u64 = 512 * 1024 * 1024;
@@ -33,7 +37,14 @@ pub enum Request {
     /// Block networks: all of them or none.
     BlockAdd {
         /// Whom.
+        #[serde(default)]
         networks: Vec<IpNet>,
+        /// And which autonomous systems.
+        #[serde(default)]
+        asns: Vec<u32>,
+        /// Where the operator's SSH session comes from; a block that would end it is refused.
+        #[serde(default)]
+        session: Option<IpAddr>,
         /// For so long; without it for good.
         ttl_s: Option<u64>,
         /// Why.
@@ -43,10 +54,14 @@ pub enum Request {
         /// Drop or count.
         effect: Effect,
     },
-    /// Remove the blocks of these networks, of every origin.
+    /// Remove the blocks of these networks, of every origin, and of these systems.
     BlockDelete {
         /// Which.
+        #[serde(default)]
         networks: Vec<IpNet>,
+        /// And which autonomous systems.
+        #[serde(default)]
+        asns: Vec<u32>,
     },
     /// List the blocks.
     BlockList,
@@ -130,10 +145,13 @@ pub enum Blame {
 }
 
 /// The block list.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Blocks {
     /// Entries in the order of their networks.
     pub blocks: Vec<BlockEntry>,
+    /// Blocked autonomous systems in the order of their numbers.
+    #[serde(default)]
+    pub asns: Vec<AsnEntry>,
 }
 
 /// One block.
@@ -259,6 +277,9 @@ pub struct Status {
     pub kernel: Kernel,
     /// Blocks in force.
     pub n_blocks: u64,
+    /// Blocked autonomous systems.
+    #[serde(default)]
+    pub n_asns: u64,
     /// Entries of the allow list.
     pub n_allows: u64,
     /// What does not work as configured; empty is well.

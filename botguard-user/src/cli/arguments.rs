@@ -85,11 +85,11 @@ pub enum Command {
 /// `botguard block`
 #[derive(Debug, Subcommand)]
 pub enum Block {
-    /// Block addresses or networks
+    /// Block addresses, networks or whole autonomous systems
     Add {
-        /// Addresses or CIDR networks
+        /// Addresses, CIDR networks or AS numbers
         #[command(flatten)]
-        targets: Targets,
+        targets: BlockTargets,
         /// End by itself after this time, as in 1h; without it never
         #[arg(long, value_name = "TIME")]
         ttl: Option<Span>,
@@ -105,9 +105,9 @@ pub enum Block {
     },
     /// Remove the blocks of these networks, whoever made them
     Del {
-        /// Addresses or CIDR networks
+        /// Addresses, CIDR networks or AS numbers
         #[command(flatten)]
-        targets: Targets,
+        targets: BlockTargets,
     },
     /// List the blocks in force
     List,
@@ -156,6 +156,45 @@ pub struct Targets {
     pub networks: Vec<IpNet>,
 }
 
+/// One or more targets of a block.
+#[derive(Args, Debug)]
+pub struct BlockTargets {
+    /// Addresses, CIDR networks or AS numbers, as in 192.0.2.7, 2001:db8::/32 or AS16509
+    #[arg(value_name = "TARGET", required = true, value_parser = target)]
+    pub targets: Vec<Target>,
+}
+
+/// Whom to block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// An address or network.
+    Network(IpNet),
+    /// What an autonomous system announces.
+    Asn(u32),
+}
+
+impl BlockTargets {
+    /// Its addresses and networks.
+    #[must_use]
+    pub fn networks(&self) -> Vec<IpNet> {
+        let networks = self.targets.iter().filter_map(|target| match target {
+            Target::Network(network) => Some(*network),
+            Target::Asn(_) => None,
+        });
+        networks.collect()
+    }
+
+    /// Its AS numbers.
+    #[must_use]
+    pub fn asns(&self) -> Vec<u32> {
+        let asns = self.targets.iter().filter_map(|target| match target {
+            Target::Network(_) => None,
+            Target::Asn(number) => Some(*number),
+        });
+        asns.collect()
+    }
+}
+
 /// Modes that the kill switch knows.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ModeArgument {
@@ -192,19 +231,36 @@ impl From<ScopeArgument> for Scope {
     }
 }
 
+/// An AS number, or an address or network, made canonical.
+fn target(text: &str) -> Result<Target, String> {
+    let Some(digits) = as_digits(text) else {
+        let hint = |message: String| message.replace("or 192.0.2.0/24", "192.0.2.0/24 or AS16509");
+        return network(text).map(Target::Network).map_err(hint);
+    };
+    match digits.parse() {
+        Ok(0) | Err(_) => Err("AS numbers go from 1 to 4294967295".to_owned()),
+        Ok(number) => Ok(Target::Asn(number)),
+    }
+}
+
+/// The digits of `AS16509`, in any case.
+fn as_digits(text: &str) -> Option<&str> {
+    let (prefix, digits) = text.split_at_checked(2)?;
+    let is_number = prefix.eq_ignore_ascii_case("as")
+        && !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(digits)
+}
+
 /// An address or network, made canonical.
 fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(host_network(ip));
     }
-    let is_as_number = text
-        .get(..2)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("as"))
-        && text[2..].bytes().all(|byte| byte.is_ascii_digit())
-        && text.len() > 2;
-    if is_as_number {
+    if as_digits(text).is_some() {
         return Err(
-            "AS numbers are not supported by this version; give the networks it announces"
+            "the allow list has addresses and networks, no AS numbers; an allowed system would let \
+             every tenant of it pass. Give the networks that you trust"
                 .to_owned(),
         );
     }
@@ -247,10 +303,31 @@ mod tests {
         check("2001:db8::/32", Ok("2001:db8::/32"));
         check("::ffff:192.0.2.0/120", Ok("192.0.2.0/24"));
         check("192.0.2.7/24", Err("192.0.2.0/24 or 192.0.2.7"));
-        check("AS16509", Err("not supported by this version"));
-        check("as1", Err("not supported by this version"));
+        check("AS16509", Err("no AS numbers"));
+        check("as1", Err("no AS numbers"));
         check("as", Err("not an address"));
         check("example.com", Err("not an address"));
         check("é", Err("not an address"));
+    }
+
+    #[test]
+    fn targets_of_blocks() {
+        let check = |text: &str, expected: Result<Target, &str>| match (target(text), expected) {
+            (Ok(parsed), Ok(expected)) => assert_eq!(parsed, expected),
+            (Err(message), Err(expected)) => assert!(message.contains(expected), "{message}"),
+            (parsed, _) => panic!("{text}: {parsed:?}"),
+        };
+        check("AS16509", Ok(Target::Asn(16_509)));
+        check("as1", Ok(Target::Asn(1)));
+        check("aS4294967295", Ok(Target::Asn(u32::MAX)));
+        check("AS4294967296", Err("from 1 to 4294967295"));
+        check("AS0", Err("from 1 to"));
+        check("AS+5", Err("not an address"));
+        check("ASé", Err("or AS16509"));
+        check(
+            "192.0.2.7",
+            Ok(Target::Network("192.0.2.7/32".parse().unwrap())),
+        );
+        check("192.0.2.7/24", Err("192.0.2.0/24 or 192.0.2.7"));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::plain::Plain;
 use crate::admin::protocol::{
-    AllowEntry, Allows, BlockEntry, Blocks, Done, Interface, Kernel, Response, Verdict,
+    AllowEntry, Allows, AsnEntry, BlockEntry, Blocks, Done, Interface, Kernel, Response, Verdict,
 };
 use crate::words::block::{Effect, Scope};
 use crate::words::units::Span;
@@ -20,8 +20,13 @@ impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Response::Done(done) => render_done(f, done),
-            Response::Blocks(Blocks { blocks }) if blocks.is_empty() => writeln!(f, "no blocks"),
-            Response::Blocks(Blocks { blocks }) => lines(f, blocks, block),
+            Response::Blocks(Blocks { blocks, asns }) if blocks.is_empty() && asns.is_empty() => {
+                writeln!(f, "no blocks")
+            }
+            Response::Blocks(Blocks { blocks, asns }) => {
+                lines(f, asns, asn)?;
+                lines(f, blocks, block)
+            }
             Response::Allows(Allows { allows }) if allows.is_empty() => writeln!(f, "no allows"),
             Response::Allows(Allows { allows }) => lines(f, allows, allow),
             Response::Verdict(verdict) => render_verdict(f, verdict),
@@ -51,26 +56,39 @@ fn render_done(f: &mut fmt::Formatter<'_>, done: &Done) -> fmt::Result {
 }
 
 fn block(f: &mut fmt::Formatter<'_>, block: &BlockEntry) -> fmt::Result {
-    let left = block.left_s.map_or_else(
+    let terms = terms(block.effect, block.scope, block.left_s);
+    // ipnet's Display does not pad.
+    let network = block.network.to_string();
+    let reason = Plain(&block.reason);
+    writeln!(f, "{network:<24} {:<16} {terms} {reason}", block.rule)
+}
+
+fn asn(f: &mut fmt::Formatter<'_>, asn: &AsnEntry) -> fmt::Result {
+    let terms = terms(asn.effect, asn.scope, asn.left_s);
+    let networks = format!("{} networks", asn.n_networks_v4 + asn.n_networks_v6);
+    let reason = Plain(&asn.reason);
+    write!(f, "{:<24} {networks:<16} {terms} {reason}", asn.rule)?;
+    match &asn.name {
+        Some(name) if asn.reason.is_empty() => writeln!(f, "{}", Plain(name)),
+        Some(name) => writeln!(f, " ({})", Plain(name)),
+        None => writeln!(f),
+    }
+}
+
+fn terms(effect: Effect, scope: Scope, left_s: Option<u64>) -> String {
+    let left = left_s.map_or_else(
         || "for good".to_owned(),
         |seconds| format!("for {}", Span(Duration::from_secs(seconds))),
     );
-    writeln!(
-        f,
-        "{:<24} {:<16} {:<5} {:<9} {left:<14} {}",
-        // ipnet's Display does not pad.
-        block.network.to_string(),
-        block.rule,
-        match block.effect {
-            Effect::Drop => "drop",
-            Effect::Count => "count",
-        },
-        match block.scope {
-            Scope::Listeners => "listeners",
-            Scope::Host => "host",
-        },
-        Plain(&block.reason),
-    )
+    let effect = match effect {
+        Effect::Drop => "drop",
+        Effect::Count => "count",
+    };
+    let scope = match scope {
+        Scope::Listeners => "listeners",
+        Scope::Host => "host",
+    };
+    format!("{effect:<5} {scope:<9} {left:<14}")
 }
 
 fn allow(f: &mut fmt::Formatter<'_>, allow: &AllowEntry) -> fmt::Result {

@@ -13,12 +13,16 @@ use crate::words::block::{Effect, Scope};
 /// The network of the request, if any, whose block would end this session. `default_scope` holds
 /// where the request names none.
 pub(super) fn shut_out(request: &Request, default_scope: Scope) -> Option<IpNet> {
-    let connection = std::env::var("SSH_CONNECTION").ok()?;
-    hit(request, default_scope, peer(&connection)?)
+    hit(request, default_scope, peer()?)
+}
+
+/// Where the session comes from. Which systems it belongs to, whoever has the table knows.
+pub(super) fn peer() -> Option<IpAddr> {
+    client(&std::env::var("SSH_CONNECTION").ok()?)
 }
 
 /// The client of `client port server port`.
-fn peer(connection: &str) -> Option<IpAddr> {
+fn client(connection: &str) -> Option<IpAddr> {
     let address = connection.split_whitespace().next()?;
     // A link-local one has its zone behind it.
     let address = address.split('%').next()?;
@@ -53,12 +57,14 @@ mod tests {
         let check = |network: &str, scope, effect, default_scope, expected| {
             let request = Request::BlockAdd {
                 networks: vec!["203.0.113.9/32".parse().unwrap(), network.parse().unwrap()],
+                asns: vec![],
+                session: None,
                 ttl_s: None,
                 reason: String::new(),
                 scope,
                 effect,
             };
-            let peer = peer("::ffff:198.51.100.7 50022 192.0.2.1 22").unwrap();
+            let peer = client("::ffff:198.51.100.7 50022 192.0.2.1 22").unwrap();
             let hit = hit(&request, default_scope, peer);
             assert_eq!(hit.is_some(), expected, "{network} {scope:?}");
         };
@@ -72,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_zone_is_no_part_of_the_peer() {
-        assert_eq!(peer("fe80::1%eth0 5 fe80::2 22"), "fe80::1".parse().ok());
-        assert_eq!(peer(""), None);
+        assert_eq!(client("fe80::1%eth0 5 fe80::2 22"), "fe80::1".parse().ok());
+        assert_eq!(client(""), None);
     }
 }

@@ -6,9 +6,12 @@
 //! list; what the list has and the kernel has not is a degraded state with a name. Locks are taken
 //! in the order bound or list, then kernel.
 
+mod asns;
 mod bound;
+mod ending;
 mod kernel_side;
 mod operator;
+mod steady;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::admin::protocol;
+use crate::enforcement::clock_watch::{ClockWatch, Reading};
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
 use crate::enforcement::list::{BlockList, Covering};
 use crate::enforcement::never_block::NeverBlock;
@@ -27,12 +31,15 @@ use crate::store::journal::Journal;
 use crate::store::{Change, Contents};
 use crate::words::address::{PeerAddress, host_network};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
-use crate::words::clock::Wall;
+use crate::words::clock::{Now, Wall};
 use crate::words::mode::Mode;
 
+use self::steady::Steady;
+
+pub use asns::{AsnSource, BlockedAsn, ListedAsn};
 pub use bound::Bound;
 pub use kernel_side::KernelSide;
-pub use operator::{BlockRequest, OperatorError};
+pub use operator::{BlockRequest, Blocked, OperatorError};
 
 /// Lists, kernel and journal.
 #[derive(Debug)]
@@ -43,6 +50,9 @@ pub struct Enforcer {
     guard: RwLock<Arc<NeverBlock>>,
     bound: Mutex<Bound>,
     default_scope: Scope,
+    /// Taken last of all.
+    asn_source: Mutex<AsnSource>,
+    steady: Steady,
     /// What the store lost before it was opened, if anything.
     store_problem: Option<String>,
 }
@@ -64,6 +74,12 @@ pub struct Start {
     pub mode: Mode,
     /// `[kernel] scope`.
     pub default_scope: Scope,
+    /// Where the networks of blocked systems are known from.
+    pub asns: AsnSource,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The present, read closely.
+    pub clock: Now,
 }
 
 /// What became of an automatic ban.
@@ -89,6 +105,19 @@ impl Enforcer {
         } else {
             start.contents
         };
+        let reading = Reading {
+            now: start.clock,
+            kernel: kernel.running_time(now),
+        };
+        let (watch, missed) = ClockWatch::start(contents.clock.as_ref(), &start.boot_id, reading);
+        let is_kept = contents
+            .clock
+            .as_ref()
+            .is_some_and(|kept| kept.boot_id == start.boot_id && kept.offset == watch.offset());
+        let mut bound = Bound {
+            configured: start.mode,
+            set: contents.mode,
+        };
         let mut list = BlockList::default();
         for block in contents.blocks {
             list.insert(block);
@@ -96,10 +125,28 @@ impl Enforcer {
         for allow in contents.allows {
             list.allow(allow);
         }
-        let bound = Bound {
-            configured: start.mode,
-            set: contents.mode,
-        };
+        list.edit_layers(|layers| {
+            let lists = contents.lists.into_iter();
+            layers.lists = lists.map(|list| (list.name.clone(), list)).collect();
+            let asns = contents.asns.into_iter().map(|block| {
+                let networks = start.asns.networks(block.number);
+                (block.number, (block, Arc::new(networks)))
+            });
+            layers.asns = asns.collect();
+            layers.spared = start.guard.all().map(|covered| covered.network).collect();
+        });
+        let mut moved = vec![];
+        if let Some(step) = missed {
+            tracing::warn!(
+                step_ms = step.as_ms(),
+                "the wall clock was stepped meanwhile; the ends of blocks move with it"
+            );
+            list.shift_ends(step);
+            bound.set = bound.set.map(|set| set.shifted(step));
+            moved = steady::with_ends(&list);
+            moved.extend(bound.set.map(|set| Change::SetMode(Some(set))));
+        }
+        let has_ends = !moved.is_empty() || !steady::with_ends(&list).is_empty();
         let enforcer = Self {
             lists: RwLock::new(list),
             kernel: Mutex::new(kernel),
@@ -107,8 +154,21 @@ impl Enforcer {
             guard: RwLock::new(Arc::new(start.guard)),
             bound: Mutex::new(bound),
             default_scope: start.default_scope,
+            asn_source: Mutex::new(start.asns),
+            steady: Steady::new(watch, start.boot_id, is_kept),
             store_problem: start.store_problem,
         };
+        // Ends that the next start is to read by another clock are useless without this one.
+        if has_ends
+            && !is_kept
+            && let Err(error) = enforcer.submit(moved)
+        {
+            tracing::error!(%error, "the clock is not kept across a restart");
+        }
+        if let Err(error) = enforcer.sees_all() {
+            tracing::warn!("{error}");
+            return enforcer;
+        }
         enforcer.fill(now);
         // After the filling, so that what ended while nobody was there leaves the store as well.
         enforcer.expire(now);
@@ -139,7 +199,7 @@ impl Enforcer {
         });
         let change = Change::PutBlock(block.clone());
         let in_kernel = self.kernel.lock().refresh(&lists, &[network], now);
-        let queued = match self.journal.queue(change) {
+        let queued = match self.queue(change) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(%error, %network, "ban is in force, but not kept across a restart");
@@ -149,29 +209,15 @@ impl Enforcer {
         BanOutcome::InForce { in_kernel, queued }
     }
 
-    /// Takes out what has ended, everywhere. The kernel stops by itself at the same time; this
-    /// gives the room back.
-    pub fn expire(&self, now: Wall) -> usize {
-        let mut lists = self.lists.write();
-        let ended = lists.expire(now);
-        if ended.is_empty() {
-            return 0;
-        }
-        let networks: Vec<_> = ended.iter().map(|block| block.network).collect();
-        self.kernel.lock().refresh(&lists, &networks, now);
-        for block in &ended {
-            let change = Change::DeleteBlock(block.network, block.origin);
-            if let Err(error) = self.journal.queue(change) {
-                // It is deleted at the next start, where it is expired again.
-                tracing::debug!(%error, "expired block stays in the store");
-            }
-        }
-        ended.len()
-    }
-
-    /// Sets who is spared from now on.
-    pub fn set_guard(&self, guard: NeverBlock) {
+    /// Sets who is spared from now on, also by the lists and systems that are in force.
+    pub fn set_guard(&self, guard: NeverBlock, now: Wall) {
+        let spared = guard.all().map(|covered| covered.network).collect();
         *self.guard.write() = Arc::new(guard);
+        let mut lists = self.lists.write();
+        if Self::spare(&mut lists, spared) {
+            let lists = RwLockWriteGuard::downgrade(lists);
+            self.kernel.lock().fill(&lists, now);
+        }
     }
 
     /// Tells the kernel what listens here.
@@ -202,21 +248,6 @@ impl Enforcer {
         let mut bound = self.bound.lock();
         bound.configured = mode;
         self.kernel.lock().set_mode(bound.effective(now));
-    }
-
-    /// Ends an override whose time is up. Returns whether the mode changed.
-    pub fn end_override(&self, now: Wall) -> bool {
-        let mut bound = self.bound.lock();
-        if bound.set.is_none_or(|set| set.is_live(now)) {
-            return false;
-        }
-        bound.set = None;
-        if let Err(error) = self.journal.queue(Change::SetMode(None)) {
-            // An ended override has no effect wherever it is read.
-            tracing::debug!(%error, "ended mode override stays in the store");
-        }
-        self.kernel.lock().set_mode(bound.effective(now));
-        true
     }
 
     /// Blocks and allows in force.
@@ -279,6 +310,7 @@ impl Enforcer {
             self.store_problem.clone(),
             self.journal.problem(),
             self.kernel_problem(),
+            self.asn_problem(),
         ];
         problems.into_iter().flatten().collect()
     }

@@ -112,13 +112,29 @@ impl Pipeline {
 
     /// Goes on under another global mode.
     pub fn set_mode(&self, mode: Mode) {
-        let view = self.view.load();
-        self.replace(View {
+        self.change(|view| View {
             policy: view.policy.with_mode(mode),
             policy_hash: Arc::clone(&view.policy_hash),
             intel: Arc::clone(&view.intel),
             identity: view.identity.clone(),
         });
+    }
+
+    /// Goes on with other data of networks.
+    pub fn set_intel(&self, intel: &Arc<Intel>) {
+        self.change(|view| View {
+            policy: view.policy.clone(),
+            policy_hash: Arc::clone(&view.policy_hash),
+            intel: Arc::clone(intel),
+            identity: view.identity.clone(),
+        });
+    }
+
+    /// Two changes at once do not undo each other.
+    fn change(&self, change: impl Fn(&View) -> View) {
+        self.view.rcu(|view| change(view));
+        let policy = Arc::new(self.view.load().policy.clone());
+        self.engine.lock().replace_policy(policy);
     }
 
     /// What decides now.
@@ -169,7 +185,7 @@ impl Pipeline {
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
-            standing: self.enforcer.standing(ip, Wall::read()),
+            standing: self.enforcer.standing(ip, self.enforcer.now()),
             key: self.key(head),
             fingerprint: self.fingerprint(head),
             method: head.parts.method.clone(),
@@ -329,7 +345,7 @@ impl Gate for Pipeline {
 
     fn settle(&self, ban: BanProposal) {
         let settling = self.settling.lock().remove(&ban.target);
-        let outcome = self.enforcer.ban(ban.clone(), Wall::read());
+        let outcome = (self.enforcer).timed(|now| self.enforcer.ban(ban.clone(), now));
         if let Some(settling) = settling {
             self.record_ban(&settling, &ban, &outcome, Now::read());
         }

@@ -11,7 +11,8 @@ use crate::settings::Settings;
 use crate::words::address::host_network;
 
 /// Everyone whom automatic bans spare. Looks names of upstreams up, so it may wait for a resolver.
-pub(super) fn guard(settings: &Settings) -> NeverBlock {
+#[must_use]
+pub fn guard(settings: &Settings) -> NeverBlock {
     let mut guard = NeverBlock::of_host();
     let endpoints = settings
         .upstream
@@ -24,6 +25,14 @@ pub(super) fn guard(settings: &Settings) -> NeverBlock {
     guard.guard(Guard::Proxy, settings.trust.proxies.iter().copied());
     guard.guard(Guard::Operator, settings.trust.never_block.iter().copied());
     guard
+}
+
+/// Which boot of the host this is: what was kept under another one says nothing of its clocks.
+/// Empty where the kernel does not tell, which is then the same boot always.
+#[must_use]
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
 }
 
 /// The listeners as the kernel's table wants them: wildcards written out.

@@ -48,7 +48,8 @@ pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
 
 fn each_second(daemon: &Daemon) {
     daemon.pipeline.record_lasting(Now::read());
-    let now = Wall::read();
+    daemon.enforcer.follow_clock(Now::read_closely());
+    let now = daemon.enforcer.now();
     let n_ended = daemon.enforcer.expire(now);
     if n_ended > 0 {
         tracing::debug!(n_ended, "blocks have ended");
@@ -80,7 +81,7 @@ fn follow_addresses(daemon: &Daemon, known: &mut Vec<IpAddr>) {
         .set_listeners(&local_listeners(daemon.bound()));
     daemon
         .enforcer
-        .set_guard(guard(&daemon.loaded.load().settings));
+        .set_guard(guard(&daemon.loaded.load().settings), daemon.enforcer.now());
 }
 
 /// What was recorded of the kernel's counters so far.

@@ -8,43 +8,69 @@ use tempfile::TempDir;
 use super::*;
 use crate::admin::protocol::{Blame, Failed};
 use crate::audit::record::Record;
-use crate::daemon::enforcer::{KernelSide, Start};
+use crate::daemon::enforcer::{AsnSource, KernelSide, Start};
 use crate::enforcement::never_block::{Guard, NeverBlock};
+use crate::intel::AsnTable;
 use crate::settings::document::Document;
 use crate::store::Store;
 use crate::store::journal::Journal;
+use crate::words::clock::{Monotonic, Now, Step};
 use crate::words::mode::Mode;
 
+const EXTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
 const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
+
+mod systems;
 
 struct Bench {
     directory: TempDir,
     loaded: Loaded,
+    guard: NeverBlock,
+    asns: AsnSource,
+    boot_id: &'static str,
+    /// What the wall clock was stepped by.
+    offset_ms: i64,
 }
 
 impl Bench {
     fn new() -> Self {
         let text = "[kernel]\nbackend = \"none\"\n[[route]]\npath = \"/a\"\nmode = \"enforce\"\n";
         let document = Document::from_text(Path::new("b.toml"), text.to_owned());
+        let mut guard = NeverBlock::default();
+        guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
         Self {
             directory: tempfile::tempdir().unwrap(),
             loaded: Loaded::parse(document).unwrap(),
+            guard,
+            asns: AsnSource::Table(Arc::new(AsnTable::load(EXTRACT.as_ref()).unwrap())),
+            boot_id: "one",
+            offset_ms: 0,
         }
+    }
+
+    fn guarding(network: &str) -> Self {
+        let mut bench = Self::new();
+        (bench.guard).guard(Guard::Operator, [network.parse().unwrap()]);
+        bench
     }
 
     /// As a command without a daemon does: opens the store, works, and closes it.
     fn perform_at(&self, now: Wall, request: &Request) -> Response {
         let (store, contents) = Store::open(self.directory.path(), Duration::ZERO, now).unwrap();
-        let mut guard = NeverBlock::default();
-        guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
         let start = Start {
             contents,
             store_is_blank: false,
             store_problem: None,
             journal: Journal::start(Arc::new(store)).unwrap(),
-            guard,
+            guard: self.guard.clone(),
             mode: self.loaded.settings.mode,
             default_scope: Scope::Listeners,
+            asns: self.asns.clone(),
+            boot_id: self.boot_id.to_owned(),
+            clock: Now {
+                monotonic: Monotonic::from_boot(Duration::from_secs(60)),
+                wall: NOW.shifted(Step::from_ms(self.offset_ms)),
+            },
         };
         let kernel = KernelSide::open(&self.loaded.settings.kernel);
         let enforcer = Enforcer::new(start, kernel, now);
@@ -64,7 +90,7 @@ impl Bench {
 
     fn blocked(&self, now: Wall) -> Vec<String> {
         match self.perform_at(now, &Request::BlockList) {
-            Response::Blocks(Blocks { blocks }) => blocks
+            Response::Blocks(Blocks { blocks, .. }) => blocks
                 .iter()
                 .map(|block| block.network.to_string())
                 .collect(),
@@ -79,6 +105,8 @@ fn add(networks: &[&str], ttl_s: Option<u64>) -> Request {
             .iter()
             .map(|network| network.parse().unwrap())
             .collect(),
+        asns: vec![],
+        session: None,
         ttl_s,
         reason: "test".to_owned(),
         scope: None,
@@ -133,6 +161,7 @@ fn deleting_what_is_not_there_fails() {
     bench.perform(&add(&["192.0.2.0/24", "198.51.100.1/32"], None));
     let delete = |network: &str| Request::BlockDelete {
         networks: vec![network.parse().unwrap()],
+        asns: vec![],
     };
     let failed = failure(bench.perform(&delete("192.0.2.1/32")));
     assert!(failed.message.contains("would-block"), "{failed:?}");
@@ -145,6 +174,7 @@ fn deleting_what_is_not_there_fails() {
         networks: ["198.51.100.1/32", "192.0.2.1/32"]
             .map(|network| network.parse().unwrap())
             .into(),
+        asns: vec![],
     };
     let Response::Done(done) = bench.perform(&some) else {
         panic!("not done")

@@ -24,7 +24,7 @@ fn entry() -> BlockEntry {
 
 #[test]
 fn lists() {
-    check(&Response::Blocks(Blocks { blocks: vec![] }), "no blocks\n");
+    check(&Response::Blocks(Blocks::default()), "no blocks\n");
     check(&Response::Allows(Allows { allows: vec![] }), "no allows\n");
     let ending = BlockEntry {
         left_s: Some(3_600),
@@ -34,11 +34,25 @@ fn lists() {
         scope: Scope::Host,
         ..entry()
     };
+    let system = AsnEntry {
+        rule: "AS16509".to_owned(),
+        name: Some("Amazon.com, Inc.".to_owned()),
+        n_networks_v4: 5_968,
+        n_networks_v6: 1_202,
+        scope: Scope::Listeners,
+        effect: Effect::Drop,
+        created: "2026-11-23T12:00:00.000Z".to_owned(),
+        expires: None,
+        left_s: None,
+        reason: "bots".to_owned(),
+    };
     check(
         &Response::Blocks(Blocks {
             blocks: vec![entry(), ending],
+            asns: vec![system],
         }),
-        "192.0.2.0/24             operator         drop  listeners for good       scraper\n\
+        "AS16509                  7170 networks    drop  listeners for good       bots (Amazon.com, Inc.)\n\
+         192.0.2.0/24             operator         drop  listeners for good       scraper\n\
          192.0.2.0/24             automatic        count host      for 1h         scraper\n",
     );
 }

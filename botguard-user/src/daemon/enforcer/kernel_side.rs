@@ -2,6 +2,7 @@
 //! end here; they are logged, kept as the reason why the state is degraded, and never stop traffic.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -203,6 +204,17 @@ impl KernelSide {
             let desired = plan::compile(lists, &filter.clock(now)?);
             filter.apply(&plan::diff(&desired, &filter.entries()?))
         })
+    }
+
+    /// Time by the clock that the kernel ends entries by, since any fixed instant; it stands still
+    /// while the host sleeps. `None` where there is no filter to ask.
+    pub(super) fn running_time(&self, now: Wall) -> Option<Duration> {
+        let Filter::Present(filter) = &self.filter else {
+            return None;
+        };
+        let clock = filter.clock(now).ok()?;
+        let ms = u128::from(clock.jiffies) * 1_000 / u128::from(clock.jiffies_per_second.max(1));
+        Some(Duration::from_millis(u64::try_from(ms).ok()?))
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode) {

@@ -62,6 +62,9 @@ impl Bench {
             guard,
             mode: Mode::Enforce,
             default_scope: crate::words::block::Scope::Listeners,
+            asns: super::super::enforcer::AsnSource::Unset,
+            boot_id: "test".to_owned(),
+            clock: Now::read_closely(),
         };
         let kernel = KernelSide::open(&KernelSettings {
             backend: Backend::None,
