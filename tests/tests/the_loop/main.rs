@@ -8,4 +8,5 @@ mod damage;
 mod fixture;
 mod operator;
 mod passage;
+mod systems;
 mod worked_example;
