@@ -8,6 +8,7 @@
 //!
 //! Not here: the decision to ban (engine), and the file that survives a reboot (store).
 
+pub mod import;
 pub mod layer_index;
 pub mod layers;
 pub mod list;
