@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::layer_index::LayerIndex;
-use super::layers::Layers;
+use super::layers::{Layers, Prepared};
 use super::network_map::{NetworkMap, canonical_network};
 use crate::engine::facts::Standing;
 use crate::words::address::{canonical, host_network};
@@ -181,6 +181,15 @@ impl BlockList {
         let result = edit(&mut self.layers);
         self.index = LayerIndex::new(self.layers.compile());
         result
+    }
+
+    /// Puts layers in force in place of those that are. Returns the former, for going back.
+    pub fn swap_layers(&mut self, prepared: Prepared) -> Prepared {
+        let Prepared { layers, index } = prepared;
+        Prepared {
+            layers: std::mem::replace(&mut self.layers, layers),
+            index: std::mem::replace(&mut self.index, index),
+        }
     }
 
     /// Their networks.

@@ -105,10 +105,16 @@ pub(super) fn excerpt(text: &[u8]) -> String {
     let mut shown: String = head
         .chars()
         .take(MOST_CHARACTERS)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_command(c) { '\u{fffd}' } else { c })
         .collect();
     if shown.len() < text.len() && head.chars().nth(MOST_CHARACTERS).is_some() {
         shown.push('…');
     }
     shown
+}
+
+/// What would move the cursor of a terminal, or turn the direction of writing.
+fn is_command(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

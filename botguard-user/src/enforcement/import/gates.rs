@@ -39,7 +39,7 @@ pub struct Refusal {
 pub enum Why {
     /// It would shut out this host, or somebody whom the configuration spares.
     #[error(
-        "{network} would block {covered}; take it out of the list, `--force` does not help here"
+        "{network} must not be blocked: {covered}; take it out of the list, `--force` does not help here"
     )]
     Guarded {
         /// The entry.
