@@ -32,7 +32,7 @@ use crate::settings::{Loaded, SettingsError};
 use self::start::Started;
 
 pub use check::{CheckReport, check};
-pub use surroundings::local_listeners;
+pub use surroundings::{Lookup, guard, local_listeners};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]

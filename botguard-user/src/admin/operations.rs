@@ -3,6 +3,7 @@
 //!
 //! Every change is recorded in the audit log with its actor and what came of it.
 
+mod lists;
 mod status;
 mod verdict;
 
@@ -13,13 +14,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::protocol::{
-    AllowEntry, Allows, BlockEntry, Blocks, DaemonStatus, Done, Request, Response, Verdict,
+    AllowEntry, Allows, Blame, BlockEntry, Blocks, DaemonStatus, Done, Failed, Request, Response,
+    Verdict,
 };
 use super::socket::Actor;
 use crate::audit::record::{Event, OperatorRecord};
 use crate::audit::writer::AuditLog;
-use crate::daemon::enforcer::{BlockRequest, Enforcer, OperatorError};
+use crate::daemon::enforcer::{BlockRequest, Enforcer, ImportRequest, OperatorError};
 use crate::daemon::local_listeners;
+use crate::enforcement::import::gates::Force;
 use crate::enforcement::settings::Backend;
 use crate::settings::Loaded;
 use crate::words::block::{Effect, Scope};
@@ -139,12 +142,35 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
                     .warned(unknown.map(|networks| format!("no block of exactly {networks}"))),
             }
         }
-        Request::BlockFlush => answer(enforcer.flush(now), |n| vec![format!("{n} blocks removed")]),
+        Request::BlockFlush => answer(enforcer.flush(now), |flushed| lists::flushed(&flushed)),
+        Request::ListImport {
+            name,
+            networks,
+            ttl_s,
+            reason,
+            scope,
+            effect,
+            force,
+        } => {
+            let request = ImportRequest {
+                name,
+                wire: networks,
+                ttl: ttl_s.map(Duration::from_secs),
+                reason,
+                scope: *scope,
+                effect: *effect,
+                force: if *force { Force::Yes } else { Force::No },
+            };
+            lists::import(site, request, now)
+        }
+        Request::ListDelete { name } => lists::delete(site, name, now),
+        Request::BlockExport { origin } => lists::export(site, origin.as_deref(), now),
         Request::BlockList => {
             let (blocks, _allows) = enforcer.snapshot(now);
             let blocks = (blocks.iter()).map(|block| BlockEntry::of(&block.into(), now));
             Response::Blocks(Blocks {
                 blocks: blocks.collect(),
+                lists: lists::entries(site, now),
             })
         }
         Request::AllowAdd { networks, reason } => {
@@ -235,6 +261,7 @@ fn change(request: &Request) -> Option<(&'static str, String)> {
     match request {
         Request::Status
         | Request::BlockList
+        | Request::BlockExport { .. }
         | Request::AllowList
         | Request::WouldBlock { .. }
         | Request::KernelStats => None,
@@ -243,6 +270,9 @@ fn change(request: &Request) -> Option<(&'static str, String)> {
         Request::BlockAdd { networks, .. } => Some(("block add", list(networks))),
         Request::BlockDelete { networks } => Some(("block del", list(networks))),
         Request::BlockFlush => Some(("block flush", String::new())),
+        // The result says how many there were; a record is no place for a million.
+        Request::ListImport { name, .. } => Some(("block import", format!("list {name}"))),
+        Request::ListDelete { name } => Some(("block del", format!("list {name}"))),
         Request::AllowAdd { networks, .. } => Some(("allow add", list(networks))),
         Request::AllowDelete { networks } => Some(("allow del", list(networks))),
         Request::KernelAttach => Some(("kernel attach", String::new())),
@@ -270,10 +300,23 @@ fn answer<T>(result: Result<T, OperatorError>, say: impl FnOnce(T) -> Vec<String
             did: say(value),
             warnings: Vec::new(),
         }),
-        Err(error @ (OperatorError::Own { .. } | OperatorError::NoTime { .. })) => {
-            Response::usage(error.to_string())
-        }
-        Err(error @ OperatorError::NotDurable(_)) => Response::internal(error),
+        Err(
+            error @ (OperatorError::Own { .. }
+            | OperatorError::NoTime { .. }
+            | OperatorError::Unreadable(_)
+            | OperatorError::Taken(_)
+            | OperatorError::TooMany { .. }),
+        ) => Response::usage(error.to_string()),
+        Err(OperatorError::Refused(refusal)) => Response::Failed(Failed {
+            entry: refusal.entry,
+            message: OperatorError::Refused(refusal).to_string(),
+            blame: Blame::Usage,
+        }),
+        Err(
+            error @ (OperatorError::NoList(_)
+            | OperatorError::Kernel(_)
+            | OperatorError::NotDurable(_)),
+        ) => Response::internal(error),
     }
 }
 

@@ -11,8 +11,8 @@ use crate::admin::protocol::{Done, Request, Response};
 use crate::admin::socket::Actor;
 use crate::audit::writer::AuditLog;
 use crate::daemon::enforcer::{Enforcer, KernelSide, Start};
+use crate::daemon::{Lookup, guard};
 use crate::enforcement::kernel::KernelFilter;
-use crate::enforcement::never_block::NeverBlock;
 use crate::settings::Loaded;
 use crate::store::journal::Journal;
 use crate::store::lock::LockError;
@@ -88,8 +88,8 @@ impl Local {
             store_is_blank: store.is_blank(),
             store_problem: store.problem(),
             journal: Journal::start(Arc::new(store)).map_err(AccessError::Journal)?,
-            // An operator is only refused what would shut out this host.
-            guard: NeverBlock::of_host(),
+            // No command but an import has to wait for a resolver that may be out of reach.
+            guard: guard(settings, Lookup::None),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
         };
@@ -114,7 +114,12 @@ impl Local {
             audit: self.audit.as_ref(),
             daemon: None,
         };
-        operations::perform(site, actor, request, Wall::read())
+        let now = Wall::read();
+        if matches!(request, Request::ListImport { .. }) {
+            let guard = guard(&self.loaded.settings, Lookup::Names);
+            self.enforcer.set_guard(guard, now);
+        }
+        operations::perform(site, actor, request, now)
     }
 }
 

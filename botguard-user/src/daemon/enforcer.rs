@@ -8,6 +8,7 @@
 
 mod bound;
 mod kernel_side;
+mod lists;
 mod operator;
 
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::admin::protocol;
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
+use crate::enforcement::layers::{Layers, Prepared};
 use crate::enforcement::list::{BlockList, Covering};
 use crate::enforcement::never_block::NeverBlock;
 use crate::enforcement::settings::KernelSettings;
@@ -32,7 +34,8 @@ use crate::words::mode::Mode;
 
 pub use bound::Bound;
 pub use kernel_side::KernelSide;
-pub use operator::{BlockRequest, OperatorError};
+pub use lists::{Exported, ImportRequest, Imported};
+pub use operator::{BlockRequest, Flushed, OperatorError};
 
 /// Lists, kernel and journal.
 #[derive(Debug)]
@@ -96,6 +99,15 @@ impl Enforcer {
         for allow in contents.allows {
             list.allow(allow);
         }
+        let mut layers = Layers {
+            spared: lists::spared_by(&start.guard),
+            ..Layers::default()
+        };
+        for named in contents.lists {
+            layers.lists.insert(named.name.clone(), named);
+        }
+        // Blocked systems (`contents.asns`) join `layers.asns` here, each with its networks.
+        list.swap_layers(Prepared::new(layers));
         let bound = Bound {
             configured: start.mode,
             set: contents.mode,
@@ -152,6 +164,10 @@ impl Enforcer {
     /// Takes out what has ended, everywhere. The kernel stops by itself at the same time; this
     /// gives the room back.
     pub fn expire(&self, now: Wall) -> usize {
+        self.expire_blocks(now) + self.expire_layers(now)
+    }
+
+    fn expire_blocks(&self, now: Wall) -> usize {
         let mut lists = self.lists.write();
         let ended = lists.expire(now);
         if ended.is_empty() {
@@ -169,9 +185,11 @@ impl Enforcer {
         ended.len()
     }
 
-    /// Sets who is spared from now on.
-    pub fn set_guard(&self, guard: NeverBlock) {
+    /// Sets who is spared from now on; lists and systems that hold somebody of them let go.
+    pub fn set_guard(&self, guard: NeverBlock, now: Wall) {
+        let spared = lists::spared_by(&guard);
         *self.guard.write() = Arc::new(guard);
+        self.spare(spared, now);
     }
 
     /// Tells the kernel what listens here.

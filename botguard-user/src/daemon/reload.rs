@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pipeline::View;
 use super::running::Daemon;
-use super::surroundings::guard;
+use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
 use crate::engine::policy::Policy;
 use crate::intel::Intel;
@@ -75,7 +75,9 @@ impl Fresh {
     /// Takes effect.
     pub(super) fn swap(self, daemon: &Daemon) {
         let settings = &self.loaded.settings;
-        daemon.enforcer.set_guard(guard(settings));
+        daemon
+            .enforcer
+            .set_guard(guard(settings, Lookup::Names), self.now);
         daemon.enforcer.set_configured_mode(settings.mode, self.now);
         let mode = daemon.enforcer.bound().effective(self.now);
         daemon.pipeline.replace(View {

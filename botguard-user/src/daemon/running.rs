@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::enforcer::Enforcer;
 use super::pipeline::Pipeline;
@@ -89,6 +89,10 @@ impl Daemon {
     }
 }
 
+fn everybody() -> [IpNet; 2] {
+    [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
+}
+
 impl Operator for Daemon {
     fn perform(&self, actor: Actor, request: Request) -> Response {
         let loaded = self.loaded.load_full();
@@ -99,8 +103,11 @@ impl Operator for Daemon {
             daemon: Some(self),
         };
         let response = operations::perform(site, actor, &request, Wall::read());
-        if let (Request::BlockAdd { networks, .. }, Response::Done(_)) = (&request, &response) {
-            self.close_blocked(networks);
+        match (&request, &response) {
+            (Request::BlockAdd { networks, .. }, Response::Done(_)) => self.close_blocked(networks),
+            // There may be more networks in a list than connections to look at.
+            (Request::ListImport { .. }, Response::Done(_)) => self.close_blocked(&everybody()),
+            _ => {}
         }
         response
     }

@@ -11,7 +11,7 @@ use super::enforcer::{Enforcer, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
 use super::reserved::Reserved;
 use super::running::Daemon;
-use super::surroundings::{guard, local_listeners};
+use super::surroundings::{Lookup, guard, local_listeners};
 use crate::admin;
 use crate::audit::writer::AuditLog;
 use crate::edge::Edge;
@@ -62,7 +62,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
             store_is_blank: store.is_blank(),
             store_problem: store.problem(),
             journal: Journal::start(Arc::new(store))?,
-            guard: guard(settings),
+            guard: guard(settings, Lookup::Names),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
         },

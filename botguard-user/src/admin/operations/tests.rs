@@ -1,5 +1,7 @@
 //! What each operation answers and leaves behind, on a state without a kernel.
 
+mod lists;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use crate::admin::protocol::{Blame, Failed};
 use crate::audit::record::Record;
 use crate::daemon::enforcer::{KernelSide, Start};
 use crate::enforcement::never_block::{Guard, NeverBlock};
+use crate::engine::facts::Standing;
 use crate::settings::document::Document;
 use crate::store::Store;
 use crate::store::journal::Journal;
@@ -17,6 +20,7 @@ use crate::words::mode::Mode;
 
 const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
 
+/// A state directory, and a configuration without a kernel.
 struct Bench {
     directory: TempDir,
     loaded: Loaded,
@@ -34,20 +38,7 @@ impl Bench {
 
     /// As a command without a daemon does: opens the store, works, and closes it.
     fn perform_at(&self, now: Wall, request: &Request) -> Response {
-        let (store, contents) = Store::open(self.directory.path(), Duration::ZERO, now).unwrap();
-        let mut guard = NeverBlock::default();
-        guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
-        let start = Start {
-            contents,
-            store_is_blank: false,
-            store_problem: None,
-            journal: Journal::start(Arc::new(store)).unwrap(),
-            guard,
-            mode: self.loaded.settings.mode,
-            default_scope: Scope::Listeners,
-        };
-        let kernel = KernelSide::open(&self.loaded.settings.kernel);
-        let enforcer = Enforcer::new(start, kernel, now);
+        let enforcer = self.enforcer(&["127.0.0.0/8"], now);
         let audit = AuditLog::open(&self.directory.path().join("audit.jsonl")).unwrap();
         let site = Site {
             enforcer: &enforcer,
@@ -58,13 +49,37 @@ impl Bench {
         perform(site, Actor { uid: 7 }, request, now)
     }
 
+    fn guarding<R>(&self, guarded: &[&str], work: impl FnOnce(&Enforcer) -> R) -> R {
+        work(&self.enforcer(guarded, NOW))
+    }
+
+    fn enforcer(&self, guarded: &[&str], now: Wall) -> Enforcer {
+        let (store, contents) = Store::open(self.directory.path(), Duration::ZERO, now).unwrap();
+        let mut guard = NeverBlock::default();
+        guard.guard(
+            Guard::Own,
+            guarded.iter().map(|network| network.parse().unwrap()),
+        );
+        let start = Start {
+            contents,
+            store_is_blank: false,
+            store_problem: None,
+            journal: Journal::start(Arc::new(store)).unwrap(),
+            guard,
+            mode: self.loaded.settings.mode,
+            default_scope: Scope::Listeners,
+        };
+        let kernel = KernelSide::open(&self.loaded.settings.kernel);
+        Enforcer::new(start, kernel, now)
+    }
+
     fn perform(&self, request: &Request) -> Response {
         self.perform_at(NOW, request)
     }
 
     fn blocked(&self, now: Wall) -> Vec<String> {
         match self.perform_at(now, &Request::BlockList) {
-            Response::Blocks(Blocks { blocks }) => blocks
+            Response::Blocks(Blocks { blocks, .. }) => blocks
                 .iter()
                 .map(|block| block.network.to_string())
                 .collect(),

@@ -23,6 +23,11 @@ pub(super) fn render(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result
     }
     render_kernel(f, &status.kernel)?;
     writeln!(f, "blocks      {}", status.n_blocks)?;
+    writeln!(
+        f,
+        "lists       {} with {} networks",
+        status.n_lists, status.n_list_networks
+    )?;
     writeln!(f, "allows      {}", status.n_allows)?;
     for warning in &status.warnings {
         writeln!(f, "warning     {warning}")?;

@@ -6,10 +6,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Enforcer;
+use crate::enforcement::import::ImportError;
+use crate::enforcement::import::gates::Refusal;
 use crate::store::{Change, ModeOverride};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
+use crate::words::rule::{ListName, Rule};
 
 /// A block as the operator asks for it.
 #[derive(Clone, Debug)]
@@ -24,6 +27,15 @@ pub struct BlockRequest {
     pub scope: Option<Scope>,
     /// Drop or count.
     pub effect: Effect,
+}
+
+/// What a flush removed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Flushed {
+    /// Single blocks.
+    pub n_blocks: usize,
+    /// Lists and systems.
+    pub layers: Vec<Rule>,
 }
 
 /// A change that an operator asked for and did not get, or not whole.
@@ -45,6 +57,31 @@ pub enum OperatorError {
         /// As the command line calls it.
         argument: &'static str,
     },
+    /// A list that cannot be read. The fault of whoever sent it; nothing was changed.
+    #[error("the list as it was sent cannot be read: {0}")]
+    Unreadable(#[from] ImportError),
+    /// A list that a gate refuses. The operator's fault, or of whoever made it; nothing was
+    /// changed.
+    #[error("{0}; nothing was changed")]
+    Refused(#[from] Refusal),
+    /// A name that stands for something else.
+    #[error("`{0}` is not for lists: single blocks are called so; give another name by `--origin`")]
+    Taken(ListName),
+    /// There is no such list.
+    #[error("no list `{0}`; `botguard block list` shows them")]
+    NoList(ListName),
+    /// There is no room for more lists, or ends of their entries.
+    #[error(
+        "more than {limit} lists, ends of entries in them, and blocked systems; nothing was changed. \
+         Remove some, or import with `--ttl` in place of an end for each entry"
+    )]
+    TooMany {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The kernel did not take it; what was in force before is.
+    #[error("the kernel did not take the list, and nothing was changed: {0}")]
+    Kernel(String),
     /// In force in list and kernel, but the store failed: it ends with the next restart.
     #[error("in force, but not kept across a restart: {0}")]
     NotDurable(String),
@@ -108,8 +145,8 @@ impl Enforcer {
         Ok(removed.len())
     }
 
-    /// Removes every block. Returns how many.
-    pub fn flush(&self, now: Wall) -> Result<usize, OperatorError> {
+    /// Removes every block, list and system.
+    pub fn flush(&self, now: Wall) -> Result<Flushed, OperatorError> {
         let mut lists = self.lists_mut();
         let blocks: Vec<_> = lists
             .blocks()
@@ -118,14 +155,27 @@ impl Enforcer {
         for (network, origin) in &blocks {
             lists.remove(network, Some(*origin));
         }
+        let (named, asns) = if lists.layers().n_layers() > 0 || !lists.layers().lists.is_empty() {
+            lists.edit_layers(|layers| {
+                let named = std::mem::take(&mut layers.lists);
+                (named, std::mem::take(&mut layers.asns))
+            })
+        } else {
+            Default::default()
+        };
         self.kernel.lock().fill(&lists, now);
-        let changes = blocks
-            .iter()
-            .map(|(network, origin)| Change::DeleteBlock(*network, *origin));
+        let changes = (blocks.iter())
+            .map(|(network, origin)| Change::DeleteBlock(*network, *origin))
+            .chain(named.keys().cloned().map(Change::DeleteList))
+            .chain(asns.keys().copied().map(Change::DeleteAsn));
         let receipt = self.journal.submit(changes.collect());
         drop(lists);
         durable(receipt)?;
-        Ok(blocks.len())
+        let named = named.into_keys().map(Rule::List);
+        Ok(Flushed {
+            n_blocks: blocks.len(),
+            layers: named.chain(asns.into_keys().map(Rule::Asn)).collect(),
+        })
     }
 
     /// Lets networks pass, whatever blocks them.
