@@ -1,6 +1,8 @@
 //! Imported lists through a command's whole way, on a state without a kernel: each command opens
 //! the store anew, so what is seen after one is what is on disk.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::admin::protocol::ListEntry;
 
@@ -267,4 +269,44 @@ fn a_list_lets_go_of_whom_the_guard_spares() {
     assert_eq!(changes, [false, true]);
     // The list itself has kept it.
     assert_eq!(bench.exported(Some("drop"))[0].1.lines().count(), 2);
+}
+
+#[test]
+fn there_is_no_instant_without_the_old_list_or_the_new() {
+    let bench = Bench::new();
+    let common = "198.51.100.7\n";
+    let n_free = bench.guarding(&["127.0.0.0/8"], |enforcer| {
+        let import = |networks: &str| {
+            let request = ImportRequest {
+                name: &"drop".parse().unwrap(),
+                wire: networks,
+                ttl: None,
+                reason: "",
+                scope: None,
+                effect: Effect::Drop,
+                force: Force::No,
+            };
+            enforcer.import(request, NOW).unwrap();
+        };
+        import(common);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let (mut n_asked, mut n_free) = (0_u64, 0_u64);
+                while !is_over.load(Ordering::Relaxed) {
+                    let standing = enforcer.standing("198.51.100.7".parse().unwrap(), NOW);
+                    n_free += u64::from(!matches!(standing, Standing::Blocked { .. }));
+                    n_asked += 1;
+                }
+                assert!(n_asked > 0);
+                n_free
+            });
+            for number in 0..50 {
+                import(&format!("{common}203.0.113.{number}\n"));
+            }
+            is_over.store(true, Ordering::Relaxed);
+            watch.join().unwrap()
+        })
+    });
+    assert_eq!(n_free, 0);
 }
