@@ -9,6 +9,7 @@ pub mod explain;
 pub mod render;
 
 mod access;
+mod lists;
 mod plain;
 mod session;
 
@@ -21,8 +22,11 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use self::access::{Access, AccessError};
-use self::arguments::{Allow, Arguments, Block, Command, Kernel};
+use self::arguments::{
+    Allow, Arguments, Block, Command, ExportFormat, Kernel, asns_of, networks_of,
+};
 use self::explain::Explanation;
+use self::lists::{ListError, Source};
 use self::render::Text;
 use crate::admin::protocol::{Blame, Failed, Request, Response};
 use crate::audit::search;
@@ -84,6 +88,8 @@ enum CommandError {
          or leave out `--scope host`"
     )]
     OwnSession(IpNet),
+    #[error(transparent)]
+    List(#[from] ListError),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -98,11 +104,13 @@ impl CommandError {
                 ..
             }) => USAGE,
             Self::Daemon(error) if error.is_usage() => USAGE,
+            Self::List(error) if error.is_usage() => USAGE,
             Self::Refused(_)
             | Self::Access(_)
             | Self::Search(_)
             | Self::NoRequest { .. }
             | Self::Daemon(_)
+            | Self::List(_)
             | Self::Output(_) => FAILED,
         }
     }
@@ -114,6 +122,7 @@ const USAGE: u8 = 64;
 
 fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     let loaded = Loaded::read(&arguments.config)?;
+    let mut source = None;
     let request = match &arguments.command {
         Command::Run { check: true } => {
             let report = daemon::check(&loaded)?;
@@ -134,6 +143,12 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
             show(arguments, &Explanation::of(&found))?;
             return Ok(Answer::Done);
         }
+        Command::Block(Block::Import(import)) => {
+            let list = Source::read(import)?;
+            let request = list.request(import)?;
+            source = Some(list);
+            Some(request)
+        }
         command => request(command),
     };
     let Some(request) = request else {
@@ -150,9 +165,18 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
         access => access?.perform(&request)?,
     };
     if let Response::Failed(failed) = response {
-        return Err(CommandError::Refused(failed));
+        return Err(CommandError::Refused(match &source {
+            Some(source) => source.place(failed),
+            None => failed,
+        }));
     }
-    if arguments.json {
+    if let Response::Export(export) = &response {
+        let format = match &arguments.command {
+            Command::Block(Block::Export { format, .. }) if !arguments.json => *format,
+            _ => ExportFormat::Json,
+        };
+        lists::write(export, format, &mut io::stdout().lock())?;
+    } else if arguments.json {
         write_json(&response)?;
     } else {
         write(&Text(&response).to_string())?;
@@ -160,10 +184,13 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     Ok(answer(&response))
 }
 
-/// The request of a command that is one; `run` and `explain` are not.
+/// The request of a command that is one by itself; `run` and `explain` are not, and an import is
+/// one only with its file.
 fn request(command: &Command) -> Option<Request> {
     Some(match command {
-        Command::Run { .. } | Command::Explain { .. } => return None,
+        Command::Run { .. } | Command::Explain { .. } | Command::Block(Block::Import(_)) => {
+            return None;
+        }
         Command::Reload => Request::Reload,
         Command::Mode { mode, duration } => Request::SetMode {
             mode: (*mode).into(),
@@ -177,8 +204,8 @@ fn request(command: &Command) -> Option<Request> {
             scope,
             count_only,
         }) => Request::BlockAdd {
-            networks: targets.networks(),
-            asns: targets.asns(),
+            networks: networks_of(&targets.targets),
+            asns: asns_of(&targets.targets),
             session: session::peer(),
             ttl_s: ttl.map(|span| span.0.as_secs()),
             reason: reason.clone(),
@@ -189,9 +216,18 @@ fn request(command: &Command) -> Option<Request> {
                 Effect::Drop
             },
         },
-        Command::Block(Block::Del { targets }) => Request::BlockDelete {
-            networks: targets.networks(),
-            asns: targets.asns(),
+        Command::Block(Block::Del {
+            origin: Some(name), ..
+        }) => Request::ListDelete { name: name.clone() },
+        Command::Block(Block::Del {
+            targets,
+            origin: None,
+        }) => Request::BlockDelete {
+            networks: networks_of(targets),
+            asns: asns_of(targets),
+        },
+        Command::Block(Block::Export { origin, .. }) => Request::BlockExport {
+            origin: origin.clone(),
         },
         Command::Block(Block::List) => Request::BlockList,
         Command::Block(Block::Flush) => Request::BlockFlush,

@@ -33,7 +33,7 @@ use crate::settings::{Loaded, SettingsError};
 use self::start::Started;
 
 pub use check::{CheckReport, check};
-pub use surroundings::{boot_id, guard, local_listeners};
+pub use surroundings::{Lookup, boot_id, guard, local_listeners};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]

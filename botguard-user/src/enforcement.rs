@@ -9,6 +9,7 @@
 //! Not here: the decision to ban (engine), and the file that survives a reboot (store).
 
 pub mod clock_watch;
+pub mod import;
 pub mod layer_index;
 pub mod layers;
 pub mod list;

@@ -4,6 +4,7 @@
 //! Every change is recorded in the audit log with its actor and what came of it.
 
 mod asns;
+mod lists;
 mod status;
 mod verdict;
 
@@ -14,14 +15,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::protocol::{
-    AllowEntry, Allows, AsnEntry, BlockEntry, Blocks, DaemonStatus, Done, Request, Response,
-    Verdict,
+    AllowEntry, Allows, AsnEntry, Blame, BlockEntry, Blocks, DaemonStatus, Done, Failed, Request,
+    Response, Verdict,
 };
 use super::socket::Actor;
 use crate::audit::record::{Event, OperatorRecord};
 use crate::audit::writer::AuditLog;
-use crate::daemon::enforcer::{BlockRequest, Enforcer, OperatorError};
+use crate::daemon::enforcer::{BlockRequest, Enforcer, ImportRequest, OperatorError};
 use crate::daemon::local_listeners;
+use crate::enforcement::import::gates::Force;
 use crate::enforcement::settings::Backend;
 use crate::settings::Loaded;
 use crate::words::block::{Effect, Scope};
@@ -154,7 +156,29 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
                     .warned(unknown.map(|networks| format!("no block of exactly {networks}"))),
             }
         }
-        Request::BlockFlush => answer(enforcer.flush(now), |n| vec![format!("{n} blocks removed")]),
+        Request::BlockFlush => answer(enforcer.flush(now), |flushed| lists::flushed(&flushed)),
+        Request::ListImport {
+            name,
+            networks,
+            ttl_s,
+            reason,
+            scope,
+            effect,
+            force,
+        } => {
+            let request = ImportRequest {
+                name,
+                wire: networks,
+                ttl: ttl_s.map(Duration::from_secs),
+                reason,
+                scope: *scope,
+                effect: *effect,
+                force: if *force { Force::Yes } else { Force::No },
+            };
+            lists::import(site, request, now)
+        }
+        Request::ListDelete { name } => lists::delete(site, name, now),
+        Request::BlockExport { origin } => lists::export(site, origin.as_deref(), now),
         Request::BlockList => {
             let (blocks, _allows) = enforcer.snapshot(now);
             let blocks = (blocks.iter()).map(|block| BlockEntry::of(&block.into(), now));
@@ -162,6 +186,7 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
             Response::Blocks(Blocks {
                 blocks: blocks.collect(),
                 asns: asns.iter().map(|asn| AsnEntry::of(asn, now)).collect(),
+                lists: lists::entries(site, now),
             })
         }
         Request::AllowAdd { networks, reason } => {
@@ -255,6 +280,7 @@ fn change(request: &Request) -> Option<(&'static str, String)> {
     match request {
         Request::Status
         | Request::BlockList
+        | Request::BlockExport { .. }
         | Request::AllowList
         | Request::WouldBlock { .. }
         | Request::KernelStats => None,
@@ -267,6 +293,9 @@ fn change(request: &Request) -> Option<(&'static str, String)> {
             Some(("block del", asns::targets(networks, asns)))
         }
         Request::BlockFlush => Some(("block flush", String::new())),
+        // The result says how many there were; a record is no place for a million.
+        Request::ListImport { name, .. } => Some(("block import", format!("list {name}"))),
+        Request::ListDelete { name } => Some(("block del", format!("list {name}"))),
         Request::AllowAdd { networks, .. } => Some(("allow add", list(networks))),
         Request::AllowDelete { networks } => Some(("allow del", list(networks))),
         Request::KernelAttach => Some(("kernel attach", String::new())),
@@ -294,7 +323,16 @@ fn answer<T>(result: Result<T, OperatorError>, say: impl FnOnce(T) -> Vec<String
             did: say(value),
             warnings: Vec::new(),
         }),
-        Err(error @ OperatorError::NotDurable(_)) => Response::internal(error),
+        Err(OperatorError::Refused(refusal)) => Response::Failed(Failed {
+            entry: refusal.entry,
+            message: OperatorError::Refused(refusal).to_string(),
+            blame: Blame::Usage,
+        }),
+        Err(
+            error @ (OperatorError::NoList(_)
+            | OperatorError::Kernel(_)
+            | OperatorError::NotDurable(_)),
+        ) => Response::internal(error),
         Err(error) => Response::usage(error.to_string()),
     }
 }
@@ -329,6 +367,10 @@ fn mode_line(mode: crate::words::mode::Mode, duration: Option<Duration>) -> Vec<
     vec![format!(
         "edge and kernel are bounded by mode {mode} {until}"
     )]
+}
+
+fn block_line(network: &str, scope: Scope, effect: Effect, ttl: Option<Duration>) -> String {
+    format!("{network} {}", blocked_line(scope, effect, ttl))
 }
 
 fn blocked_line(scope: Scope, effect: Effect, ttl: Option<Duration>) -> String {

@@ -10,10 +10,9 @@ use crate::admin::operations::{self, Site};
 use crate::admin::protocol::{Done, Request, Response};
 use crate::admin::socket::Actor;
 use crate::audit::writer::AuditLog;
-use crate::daemon;
 use crate::daemon::enforcer::{AsnSource, Enforcer, KernelSide, Start};
+use crate::daemon::{self, Lookup, guard};
 use crate::enforcement::kernel::KernelFilter;
-use crate::enforcement::never_block::NeverBlock;
 use crate::intel::AsnTable;
 use crate::settings::Loaded;
 use crate::store::journal::Journal;
@@ -88,7 +87,6 @@ impl Local {
         let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now)?;
         let names_asns = matches!(request, Request::BlockAdd { asns, .. } if !asns.is_empty());
         let has_asns = !contents.asns.is_empty();
-        let has_layers = has_asns || names_asns || !contents.lists.is_empty();
         let start = Start {
             asns: if has_asns || names_asns {
                 asn_source(settings.intel.asn.as_deref(), has_asns)
@@ -101,13 +99,9 @@ impl Local {
             store_is_blank: store.is_blank(),
             store_problem: store.problem(),
             journal: Journal::start(Arc::new(store)).map_err(AccessError::Journal)?,
-            // An operator is only refused what would shut out this host; lists and systems spare
-            // all whom the daemon does. To know those may take a resolver.
-            guard: if has_layers {
-                daemon::guard(settings)
-            } else {
-                NeverBlock::of_host()
-            },
+            // No command but one that blocks by the thousand has to wait for a resolver that may be
+            // out of reach.
+            guard: guard(settings, Lookup::None),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
         };
@@ -132,6 +126,15 @@ impl Local {
             audit: self.audit.as_ref(),
             daemon: None,
         };
+        let blocks_by_the_thousand = match request {
+            Request::ListImport { .. } => true,
+            Request::BlockAdd { asns, .. } => !asns.is_empty(),
+            _ => false,
+        };
+        if blocks_by_the_thousand && self.enforcer.sees_all().is_ok() {
+            let guard = guard(&self.loaded.settings, Lookup::Names);
+            (self.enforcer).timed(|now| self.enforcer.set_guard(guard, now));
+        }
         self.enforcer
             .timed(|now| operations::perform(site, actor, request, now))
     }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::words::address::{canonical_network, host_network};
 use crate::words::block::Scope;
 use crate::words::mode::Mode;
+use crate::words::rule::ListName;
 use crate::words::units::Span;
 
 /// Edge filter against bots: scores every request, blocks in the kernel what it is sure of.
@@ -103,16 +104,83 @@ pub enum Block {
         #[arg(long)]
         count_only: bool,
     },
-    /// Remove the blocks of these networks, whoever made them
+    /// Remove the blocks of these networks, whoever made them, or an imported list
     Del {
-        /// Addresses, CIDR networks or AS numbers
-        #[command(flatten)]
-        targets: BlockTargets,
+        /// Addresses, CIDR networks or AS numbers, as in 192.0.2.7, 2001:db8::/32 or AS16509
+        #[arg(
+            value_name = "TARGET",
+            required_unless_present = "origin",
+            conflicts_with = "origin",
+            value_parser = target
+        )]
+        targets: Vec<Target>,
+        /// The imported list of this name
+        #[arg(long, value_name = "NAME")]
+        origin: Option<ListName>,
     },
-    /// List the blocks in force
+    /// List the blocks in force, imported lists as one line each
     List,
-    /// Remove every block
+    /// Remove every block and list
     Flush,
+    /// Import a list of networks, all of it or nothing, in place of the one of the same name
+    Import(Import),
+    /// Write what is blocked to standard output
+    Export {
+        /// cidr: a network a line; json: with rule, scope, effect, times and reason. Both can be imported
+        #[arg(long, default_value = "cidr")]
+        format: ExportFormat,
+        /// The imported list of this name, or operator, automatic, or a system as in AS16509
+        #[arg(long, value_name = "NAME")]
+        origin: Option<String>,
+    },
+}
+
+/// `botguard block import`
+#[derive(Args, Debug)]
+pub struct Import {
+    /// The list; `-` reads standard input
+    pub file: PathBuf,
+    /// How it is written; auto looks at its first byte
+    #[arg(long, default_value = "auto")]
+    pub format: ImportFormat,
+    /// End entries by themselves after this time, as in 1h, if they have no end of their own
+    #[arg(long, value_name = "TIME")]
+    pub ttl: Option<Span>,
+    /// Name of the list. Default: the file's, without its ending
+    #[arg(long, value_name = "NAME")]
+    pub origin: Option<ListName>,
+    /// Why, for the list and the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// listeners: packets to the listeners; host: everything. Default: `scope` in the configuration's kernel section
+    #[arg(long)]
+    pub scope: Option<ScopeArgument>,
+    /// Count what would be dropped, drop nothing
+    #[arg(long)]
+    pub count_only: bool,
+    /// Import also reserved networks, large shares of the address space, and lists that grew or shrank suddenly
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ImportFormat {
+    /// By its first byte.
+    Auto,
+    /// An address or network a line, comments behind # or ;
+    Cidr,
+    /// An array of strings, or of objects with network and expires.
+    Json,
+}
+
+/// How blocks are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ExportFormat {
+    /// A network a line.
+    Cidr,
+    /// An array of objects, one a line.
+    Json,
 }
 
 /// `botguard allow`
@@ -173,26 +241,24 @@ pub enum Target {
     Asn(u32),
 }
 
-impl BlockTargets {
-    /// Its addresses and networks.
-    #[must_use]
-    pub fn networks(&self) -> Vec<IpNet> {
-        let networks = self.targets.iter().filter_map(|target| match target {
-            Target::Network(network) => Some(*network),
-            Target::Asn(_) => None,
-        });
-        networks.collect()
-    }
+/// The addresses and networks among targets.
+#[must_use]
+pub fn networks_of(targets: &[Target]) -> Vec<IpNet> {
+    let networks = targets.iter().filter_map(|target| match target {
+        Target::Network(network) => Some(*network),
+        Target::Asn(_) => None,
+    });
+    networks.collect()
+}
 
-    /// Its AS numbers.
-    #[must_use]
-    pub fn asns(&self) -> Vec<u32> {
-        let asns = self.targets.iter().filter_map(|target| match target {
-            Target::Network(_) => None,
-            Target::Asn(number) => Some(*number),
-        });
-        asns.collect()
-    }
+/// The AS numbers among them.
+#[must_use]
+pub fn asns_of(targets: &[Target]) -> Vec<u32> {
+    let asns = targets.iter().filter_map(|target| match target {
+        Target::Network(_) => None,
+        Target::Asn(number) => Some(*number),
+    });
+    asns.collect()
 }
 
 /// Modes that the kill switch knows.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::admin::protocol::Request;
-use crate::enforcement::network_map::canonical_network;
-use crate::words::address::canonical;
+use crate::enforcement::import::{self, Format};
+use crate::words::address::{canonical, canonical_network, host_network};
 use crate::words::block::{Effect, Scope};
 
 /// The network of the request, if any, whose block would end this session. `default_scope` holds
@@ -30,22 +30,25 @@ fn client(connection: &str) -> Option<IpAddr> {
 }
 
 fn hit(request: &Request, default_scope: Scope, peer: IpAddr) -> Option<IpNet> {
-    let Request::BlockAdd {
-        networks,
-        scope,
-        effect: Effect::Drop,
-        ..
-    } = request
+    let (Request::BlockAdd { scope, effect, .. } | Request::ListImport { scope, effect, .. }) =
+        request
     else {
         return None;
     };
-    if scope.unwrap_or(default_scope) != Scope::Host {
+    if *effect != Effect::Drop || scope.unwrap_or(default_scope) != Scope::Host {
         return None;
     }
-    let mut networks = networks.iter();
-    networks
-        .find(|network| canonical_network(**network).contains(&peer))
-        .copied()
+    let is_hit = |network: &IpNet| canonical_network(*network).contains(&peer);
+    match request {
+        Request::BlockAdd { networks, .. } => networks.iter().copied().find(is_hit),
+        Request::ListImport { networks, .. } => {
+            let parsed = import::parse(networks.as_bytes(), Format::Wire).ok()?;
+            let peer = host_network(peer);
+            let mut groups = parsed.groups.iter();
+            groups.find_map(|group| group.networks.covering(&peer))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +70,17 @@ mod tests {
             let peer = client("::ffff:198.51.100.7 50022 192.0.2.1 22").unwrap();
             let hit = hit(&request, default_scope, peer);
             assert_eq!(hit.is_some(), expected, "{network} {scope:?}");
+            let request = Request::ListImport {
+                name: "drop".parse().unwrap(),
+                networks: format!("203.0.113.9/32\n{network}\n"),
+                ttl_s: None,
+                reason: String::new(),
+                scope,
+                effect,
+                force: true,
+            };
+            let hit = super::hit(&request, default_scope, peer);
+            assert_eq!(hit.is_some(), expected, "list with {network} {scope:?}");
         };
         let (listeners, host) = (Scope::Listeners, Scope::Host);
         check("198.51.100.0/24", Some(host), Effect::Drop, listeners, true);

@@ -10,6 +10,7 @@ mod asns;
 mod bound;
 mod ending;
 mod kernel_side;
+mod lists;
 mod operator;
 mod steady;
 
@@ -22,6 +23,7 @@ use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use crate::admin::protocol;
 use crate::enforcement::clock_watch::{ClockWatch, Reading};
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
+use crate::enforcement::layers::{Layers, Prepared};
 use crate::enforcement::list::{BlockList, Covering};
 use crate::enforcement::never_block::NeverBlock;
 use crate::enforcement::settings::KernelSettings;
@@ -39,7 +41,8 @@ use self::steady::Steady;
 pub use asns::{AsnSource, BlockedAsn, ListedAsn};
 pub use bound::Bound;
 pub use kernel_side::KernelSide;
-pub use operator::{BlockRequest, Blocked, OperatorError};
+pub use lists::{Exported, ImportRequest, Imported};
+pub use operator::{BlockRequest, Blocked, Flushed, OperatorError};
 
 /// Lists, kernel and journal.
 #[derive(Debug)]
@@ -125,16 +128,18 @@ impl Enforcer {
         for allow in contents.allows {
             list.allow(allow);
         }
-        list.edit_layers(|layers| {
-            let lists = contents.lists.into_iter();
-            layers.lists = lists.map(|list| (list.name.clone(), list)).collect();
-            let asns = contents.asns.into_iter().map(|block| {
-                let networks = start.asns.networks(block.number);
-                (block.number, (block, Arc::new(networks)))
-            });
-            layers.asns = asns.collect();
-            layers.spared = start.guard.all().map(|covered| covered.network).collect();
-        });
+        let mut layers = Layers {
+            spared: lists::spared_by(&start.guard),
+            ..Layers::default()
+        };
+        for named in contents.lists {
+            layers.lists.insert(named.name.clone(), named);
+        }
+        for block in contents.asns {
+            let networks = Arc::new(start.asns.networks(block.number));
+            layers.asns.insert(block.number, (block, networks));
+        }
+        list.swap_layers(Prepared::new(layers));
         let mut moved = vec![];
         if let Some(step) = missed {
             tracing::warn!(
@@ -209,15 +214,11 @@ impl Enforcer {
         BanOutcome::InForce { in_kernel, queued }
     }
 
-    /// Sets who is spared from now on, also by the lists and systems that are in force.
+    /// Sets who is spared from now on; lists and systems that hold somebody of them let go.
     pub fn set_guard(&self, guard: NeverBlock, now: Wall) {
-        let spared = guard.all().map(|covered| covered.network).collect();
+        let spared = lists::spared_by(&guard);
         *self.guard.write() = Arc::new(guard);
-        let mut lists = self.lists.write();
-        if Self::spare(&mut lists, spared) {
-            let lists = RwLockWriteGuard::downgrade(lists);
-            self.kernel.lock().fill(&lists, now);
-        }
+        self.spare(spared, now);
     }
 
     /// Tells the kernel what listens here.

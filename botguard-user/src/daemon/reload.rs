@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::data_files::{self, Stamps};
 use super::pipeline::View;
 use super::running::Daemon;
-use super::surroundings::guard;
+use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
 use crate::engine::policy::Policy;
 use crate::intel::Intel;
@@ -83,7 +83,9 @@ impl Fresh {
     /// Takes effect.
     pub(super) fn swap(self, daemon: &Daemon) {
         let settings = &self.loaded.settings;
-        daemon.enforcer.set_guard(guard(settings), self.now);
+        daemon
+            .enforcer
+            .set_guard(guard(settings, Lookup::Names), self.now);
         daemon.enforcer.set_configured_mode(settings.mode, self.now);
         let mode = daemon.enforcer.bound().effective(self.now);
         let table = self.intel.asns();

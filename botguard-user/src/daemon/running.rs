@@ -70,8 +70,7 @@ impl Daemon {
 
     /// [`Self::close_blocked`] where thousands of networks were blocked at once.
     pub(super) fn close_all_blocked(&self) {
-        let everyone = [Ipv4Net::default().into(), Ipv6Net::default().into()];
-        self.close_blocked(&everyone);
+        self.close_blocked(&everybody());
     }
 
     /// A reload by signal: its result goes to log and audit as a command's would.
@@ -99,6 +98,10 @@ impl Daemon {
     }
 }
 
+fn everybody() -> [IpNet; 2] {
+    [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
+}
+
 impl Operator for Daemon {
     fn perform(&self, actor: Actor, request: Request) -> Response {
         let loaded = self.loaded.load_full();
@@ -109,13 +112,15 @@ impl Operator for Daemon {
             daemon: Some(self),
         };
         let response = (self.enforcer).timed(|now| operations::perform(site, actor, &request, now));
-        if let (Request::BlockAdd { networks, asns, .. }, Response::Done(_)) = (&request, &response)
-        {
-            if asns.is_empty() {
+        match (&request, &response) {
+            (Request::BlockAdd { networks, asns, .. }, Response::Done(_)) if asns.is_empty() => {
                 self.close_blocked(networks);
-            } else {
+            }
+            // There may be more networks in a list or system than connections to look at.
+            (Request::BlockAdd { .. } | Request::ListImport { .. }, Response::Done(_)) => {
                 self.close_all_blocked();
             }
+            _ => {}
         }
         response
     }

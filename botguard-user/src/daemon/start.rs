@@ -13,7 +13,7 @@ use super::enforcer::{AsnSource, Enforcer, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
 use super::reserved::Reserved;
 use super::running::Daemon;
-use super::surroundings::{boot_id, guard, local_listeners};
+use super::surroundings::{Lookup, boot_id, guard, local_listeners};
 use crate::admin;
 use crate::audit::writer::AuditLog;
 use crate::edge::Edge;
@@ -67,7 +67,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
             store_is_blank: store.is_blank(),
             store_problem: store.problem(),
             journal: Journal::start(Arc::new(store))?,
-            guard: guard(settings),
+            guard: guard(settings, Lookup::Names),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
             asns: AsnSource::of(intel.asns()),

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::running::Daemon;
-use super::surroundings::{guard, local_listeners};
+use super::surroundings::{Lookup, guard, local_listeners};
 use crate::admin::http::Pages as _;
 use crate::admin::operations::Running as _;
 use crate::audit::record::{DropsRecord, Event};
@@ -79,9 +79,10 @@ fn follow_addresses(daemon: &Daemon, known: &mut Vec<IpAddr>) {
     daemon
         .enforcer
         .set_listeners(&local_listeners(daemon.bound()));
-    daemon
-        .enforcer
-        .set_guard(guard(&daemon.loaded.load().settings), daemon.enforcer.now());
+    daemon.enforcer.set_guard(
+        guard(&daemon.loaded.load().settings, Lookup::Names),
+        daemon.enforcer.now(),
+    );
 }
 
 /// What was recorded of the kernel's counters so far.

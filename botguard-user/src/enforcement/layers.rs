@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::layer::{AsnBlock, Layer, NamedList};
+use super::layer_index::LayerIndex;
 use super::network_set::NetworkSet;
 use crate::words::clock::{Step, Wall};
 use crate::words::rule::{ListName, Rule};
@@ -22,7 +23,51 @@ pub struct Layers {
     pub spared: Vec<IpNet>,
 }
 
+/// Layers made ready to take effect, beside those in force: the work that grows with them is done
+/// before anybody has to wait.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    pub(super) layers: Layers,
+    /// Of [`Self::layers`], always.
+    pub(super) index: LayerIndex,
+}
+
+impl Prepared {
+    /// Indexes them. Cost: linear in all networks of all layers.
+    #[must_use]
+    pub fn new(layers: Layers) -> Self {
+        let index = LayerIndex::new(layers.compile());
+        Self { layers, index }
+    }
+}
+
 impl Layers {
+    /// How many layers they come to.
+    #[must_use]
+    pub fn n_layers(&self) -> usize {
+        let groups = self.lists.values().map(|list| list.groups.len());
+        groups.sum::<usize>() + self.asns.len()
+    }
+
+    /// Whether [`Self::expire`] would take anything out.
+    #[must_use]
+    pub fn has_ended(&self, now: Wall) -> bool {
+        let of_groups = self.lists.values().flat_map(|list| &list.groups);
+        let of_groups = of_groups.map(|group| group.expires);
+        let of_asns = self.asns.values().map(|(block, _networks)| block.expires);
+        of_groups.chain(of_asns).any(|end| is_over(end, now))
+    }
+
+    /// Whether any of them has an address in common with one of `networks`.
+    #[must_use]
+    pub fn touch(&self, networks: &[IpNet]) -> bool {
+        let of_lists = self.lists.values().flat_map(|list| &list.groups);
+        let of_lists = of_lists.map(|group| &group.networks);
+        let of_asns = self.asns.values().map(|(_block, networks)| networks);
+        let mut sets = of_lists.chain(of_asns);
+        sets.any(|set| networks.iter().any(|network| set.touches(network)))
+    }
+
     /// What they come to.
     #[must_use]
     pub fn compile(&self) -> Vec<Layer> {
@@ -47,21 +92,12 @@ impl Layers {
         layers
     }
 
-    /// How many layers they come to.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        let groups = self.lists.values().map(|list| list.groups.len());
-        groups.sum::<usize>() + self.asns.len()
-    }
-
-    /// When the first of them ends, if any does.
-    pub(super) fn first_end(&self) -> Option<Wall> {
+    /// Whether any of them ends by itself.
+    pub(super) fn have_ends(&self) -> bool {
         let groups = self.lists.values().flat_map(|list| &list.groups);
-        let groups = groups.filter_map(|group| group.expires);
-        let asns = self.asns.values();
-        groups
-            .chain(asns.filter_map(|(block, _)| block.expires))
-            .min()
+        let of_groups = groups.map(|group| group.expires);
+        let of_asns = self.asns.values().map(|(block, _networks)| block.expires);
+        of_groups.chain(of_asns).flatten().next().is_some()
     }
 
     /// Moves every end.
@@ -77,18 +113,17 @@ impl Layers {
 
     /// Takes out what has ended. Returns the rules of which something has.
     pub fn expire(&mut self, now: Wall) -> Vec<Rule> {
-        let is_over = |end: Option<Wall>| end.is_some_and(|end| end <= now);
         let mut ended = vec![];
         self.lists.retain(|name, list| {
             let n_groups = list.groups.len();
-            list.groups.retain(|group| !is_over(group.expires));
+            list.groups.retain(|group| !is_over(group.expires, now));
             if list.groups.len() < n_groups {
                 ended.push(Rule::List(name.clone()));
             }
             !list.groups.is_empty() || n_groups == 0
         });
         self.asns.retain(|number, (block, _networks)| {
-            let ends = is_over(block.expires);
+            let ends = is_over(block.expires, now);
             if ends {
                 ended.push(Rule::Asn(*number));
             }
@@ -105,4 +140,8 @@ impl Layers {
             Arc::clone(networks)
         }
     }
+}
+
+fn is_over(end: Option<Wall>, now: Wall) -> bool {
+    end.is_some_and(|end| end <= now)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::layer_index::LayerIndex;
-use super::layers::Layers;
+use super::layers::{Layers, Prepared};
 use super::network_map::{NetworkMap, canonical_network};
 use crate::engine::facts::Standing;
 use crate::words::address::{canonical, host_network};
@@ -183,15 +183,6 @@ impl BlockList {
         result
     }
 
-    /// Takes out what of lists and systems has ended. Returns the rules of which something has.
-    /// Cost: where that is anything, that of [`Self::edit_layers`].
-    pub fn expire_layers(&mut self, now: Wall) -> Vec<Rule> {
-        if is_before(now, self.layers.first_end()) {
-            return vec![];
-        }
-        self.edit_layers(|layers| layers.expire(now))
-    }
-
     /// Moves every end with the wall clock by which they are kept.
     pub fn shift_ends(&mut self, step: Step) {
         self.ends.clear();
@@ -200,8 +191,17 @@ impl BlockList {
             self.ends
                 .extend(block.expires.map(|end| (end, block.network)));
         }
-        if self.layers.first_end().is_some() {
+        if self.layers.have_ends() {
             self.edit_layers(|layers| layers.shift_ends(step));
+        }
+    }
+
+    /// Puts layers in force in place of those that are. Returns the former, for going back.
+    pub fn swap_layers(&mut self, prepared: Prepared) -> Prepared {
+        let Prepared { layers, index } = prepared;
+        Prepared {
+            layers: std::mem::replace(&mut self.layers, layers),
+            index: std::mem::replace(&mut self.index, index),
         }
     }
 

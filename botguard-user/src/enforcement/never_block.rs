@@ -87,6 +87,11 @@ impl NeverBlock {
             .extend(networks.map(|network| (network, guard)));
     }
 
+    /// Every guarded network, in the order in which they were added.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.guarded.iter().map(|(network, _guard)| *network)
+    }
+
     /// The first guarded network that a block of `network` would hit, wholly or in part.
     #[must_use]
     pub fn covers(&self, network: &IpNet) -> Option<Covered> {

@@ -6,6 +6,7 @@ mod blocks;
 mod collateral;
 mod damage;
 mod fixture;
+mod lists;
 mod operator;
 mod passage;
 mod systems;

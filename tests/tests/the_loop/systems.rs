@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use botguard_tests::config::Config;
 use botguard_tests::host::Host;
 use botguard_tests::wait;
+use serde_json::Value;
 
 use crate::fixture::{SCRAPER, USER, ask, exit_of, host, running, status_of};
 
@@ -12,21 +14,22 @@ use crate::fixture::{SCRAPER, USER, ask, exit_of, host, running, status_of};
 const OTHER: &str = "3.5.140.2";
 
 /// Rules of the blocks that cover an address.
-fn covering(host: &Host, address: &str) -> Vec<String> {
+fn covering(host: &Host, address: &str) -> Result<Vec<String>> {
     let output = host
         .botguard
-        .run(&host.lab, &["would-block", address, "--json"]);
-    let verdict: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
-    let blocks = verdict["blocks"].as_array().unwrap();
-    let rules = blocks.iter().map(|block| block["rule"].as_str().unwrap());
-    rules.map(ToOwned::to_owned).collect()
+        .run(&host.lab, &["would-block", address, "--json"])?;
+    let verdict: Value = serde_json::from_slice(&output.stdout)?;
+    let blocks = verdict["blocks"].as_array().context("no blocks")?;
+    let rules = blocks.iter().map(|block| block["rule"].as_str());
+    let rules = rules.map(|rule| rule.map(ToOwned::to_owned).context("no rule"));
+    rules.collect()
 }
 
 /// What status calls degraded, as one text.
-fn degraded(host: &Host) -> String {
-    let output = host.botguard.run(&host.lab, &["status", "--json"]).unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    status["degraded"].to_string()
+fn degraded(host: &Host) -> Result<String> {
+    let output = host.botguard.run(&host.lab, &["status", "--json"])?;
+    let status: Value = serde_json::from_slice(&output.stdout)?;
+    Ok(status["degraded"].to_string())
 }
 
 #[test]
@@ -41,11 +44,11 @@ fn a_system_is_blocked_by_its_number_and_lifted_without_a_trace() {
     assert_eq!(listed["asns"][0]["rule"], "AS16509", "{listed}");
 
     botguard(&["block", "add", SCRAPER, "--ttl", "1h"]);
-    assert_eq!(covering(&host, SCRAPER), ["operator", "AS16509"]);
+    assert_eq!(covering(&host, SCRAPER).unwrap(), ["operator", "AS16509"]);
     botguard(&["block", "del", "AS16509"]);
-    assert_eq!(covering(&host, SCRAPER), ["operator"]);
+    assert_eq!(covering(&host, SCRAPER).unwrap(), ["operator"]);
     assert_ne!(status_of(&host, SCRAPER, "/users").unwrap(), Some(200));
-    assert_eq!(covering(&host, OTHER), [""; 0]);
+    assert_eq!(covering(&host, OTHER).unwrap(), [""; 0]);
     for (arguments, expected) in [
         (["block", "add", "AS64496"], "no networks of AS64496"),
         (["allow", "add", "AS16509"], "no AS numbers"),
@@ -68,25 +71,30 @@ fn a_blocked_system_follows_its_table_and_a_broken_table_changes_nothing() {
 
     // Amazon takes Comcast over.
     std::fs::write(&table, text.replace(",7922,", ",16509,")).unwrap();
-    let is_blocked = || (covering(&host, USER) == ["AS16509"]).then_some(());
+    let is_blocked = || (covering(&host, USER).unwrap() == ["AS16509"]).then_some(());
     wait::until("the new table is in force", LIMIT, is_blocked).unwrap();
     assert_ne!(status_of(&host, USER, "/users").unwrap(), Some(200));
 
     std::fs::write(&table, "1.2.3.4,half a row\n").unwrap();
-    let is_said = || degraded(&host).contains("asn.csv:1: ").then_some(());
+    let is_said = || {
+        degraded(&host)
+            .unwrap()
+            .contains("asn.csv:1: ")
+            .then_some(())
+    };
     wait::until("a broken table is told", LIMIT, is_said).unwrap();
-    assert_eq!(covering(&host, USER), ["AS16509"]);
+    assert_eq!(covering(&host, USER).unwrap(), ["AS16509"]);
 
     // A tenth of a table is taken up where the operator says so.
     std::fs::write(&table, "73.0.0.0,73.255.255.255,7922,Comcast\n").unwrap();
     botguard(&["reload"]);
-    assert_eq!(covering(&host, USER), [""; 0]);
-    let said = degraded(&host);
+    assert_eq!(covering(&host, USER).unwrap(), [""; 0]);
+    let said = degraded(&host).unwrap();
     assert!(said.contains("no networks of it"), "{said}");
     std::fs::write(&table, &text).unwrap();
     botguard(&["reload"]);
-    assert_eq!(degraded(&host), "[]");
-    assert_eq!(covering(&host, SCRAPER), ["AS16509"]);
+    assert_eq!(degraded(&host).unwrap(), "[]");
+    assert_eq!(covering(&host, SCRAPER).unwrap(), ["AS16509"]);
     assert_eq!(status_of(&host, USER, "/users").unwrap(), Some(200));
 }
 
@@ -95,7 +103,7 @@ fn without_a_daemon_the_cli_reads_the_table_or_leaves_the_kernel_as_it_is() {
     let host = host("offtable", &Config::default()).unwrap();
     let botguard = |arguments: &[&str]| host.botguard.expect(&host.lab, arguments).unwrap();
     botguard(&["block", "add", "AS16509", "--ttl", "1h"]);
-    assert_eq!(covering(&host, SCRAPER), ["AS16509"]);
+    assert_eq!(covering(&host, SCRAPER).unwrap(), ["AS16509"]);
     std::fs::write(host.lab.directory().join("asn.csv"), "half a row\n").unwrap();
     let (exit, said) = exit_of(&host, &["block", "add", USER]).unwrap();
     assert!(exit == 64 && said.contains("asn.csv:1: "), "{exit} {said}");

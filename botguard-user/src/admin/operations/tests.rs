@@ -1,5 +1,7 @@
 //! What each operation answers and leaves behind, on a state without a kernel.
 
+mod lists;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use crate::admin::protocol::{Blame, Failed};
 use crate::audit::record::Record;
 use crate::daemon::enforcer::{AsnSource, KernelSide, Start};
 use crate::enforcement::never_block::{Guard, NeverBlock};
+use crate::engine::facts::Standing;
 use crate::intel::AsnTable;
 use crate::settings::document::Document;
 use crate::store::Store;
@@ -22,10 +25,11 @@ const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
 
 mod systems;
 
+/// A state directory, and a configuration without a kernel.
 struct Bench {
     directory: TempDir,
     loaded: Loaded,
-    guard: NeverBlock,
+    never_block: Vec<IpNet>,
     asns: AsnSource,
     boot_id: &'static str,
     /// What the wall clock was stepped by.
@@ -36,33 +40,47 @@ impl Bench {
     fn new() -> Self {
         let text = "[kernel]\nbackend = \"none\"\n[[route]]\npath = \"/a\"\nmode = \"enforce\"\n";
         let document = Document::from_text(Path::new("b.toml"), text.to_owned());
-        let mut guard = NeverBlock::default();
-        guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
         Self {
             directory: tempfile::tempdir().unwrap(),
             loaded: Loaded::parse(document).unwrap(),
-            guard,
+            never_block: vec![],
             asns: AsnSource::Table(Arc::new(AsnTable::load(EXTRACT.as_ref()).unwrap())),
             boot_id: "one",
             offset_ms: 0,
         }
     }
 
-    fn guarding(network: &str) -> Self {
-        let mut bench = Self::new();
-        (bench.guard).guard(Guard::Operator, [network.parse().unwrap()]);
-        bench
-    }
-
     /// As a command without a daemon does: opens the store, works, and closes it.
     fn perform_at(&self, now: Wall, request: &Request) -> Response {
+        let enforcer = self.enforcer(&["127.0.0.0/8"], now);
+        let audit = AuditLog::open(&self.directory.path().join("audit.jsonl")).unwrap();
+        let site = Site {
+            enforcer: &enforcer,
+            loaded: &self.loaded,
+            audit: Some(&audit),
+            daemon: None,
+        };
+        perform(site, Actor { uid: 7 }, request, now)
+    }
+
+    fn guarding<R>(&self, guarded: &[&str], work: impl FnOnce(&Enforcer) -> R) -> R {
+        work(&self.enforcer(guarded, NOW))
+    }
+
+    fn enforcer(&self, guarded: &[&str], now: Wall) -> Enforcer {
         let (store, contents) = Store::open(self.directory.path(), Duration::ZERO, now).unwrap();
+        let mut guard = NeverBlock::default();
+        guard.guard(
+            Guard::Own,
+            guarded.iter().map(|network| network.parse().unwrap()),
+        );
+        guard.guard(Guard::Operator, self.never_block.iter().copied());
         let start = Start {
             contents,
             store_is_blank: false,
             store_problem: None,
             journal: Journal::start(Arc::new(store)).unwrap(),
-            guard: self.guard.clone(),
+            guard,
             mode: self.loaded.settings.mode,
             default_scope: Scope::Listeners,
             asns: self.asns.clone(),
@@ -73,15 +91,7 @@ impl Bench {
             },
         };
         let kernel = KernelSide::open(&self.loaded.settings.kernel);
-        let enforcer = Enforcer::new(start, kernel, now);
-        let audit = AuditLog::open(&self.directory.path().join("audit.jsonl")).unwrap();
-        let site = Site {
-            enforcer: &enforcer,
-            loaded: &self.loaded,
-            audit: Some(&audit),
-            daemon: None,
-        };
-        perform(site, Actor { uid: 7 }, request, now)
+        Enforcer::new(start, kernel, now)
     }
 
     fn perform(&self, request: &Request) -> Response {

@@ -8,15 +8,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use parking_lot::RwLockWriteGuard;
-
 use super::Enforcer;
+use super::lists::OnRefusal;
 use super::operator::{BlockRequest, OperatorError};
-use crate::enforcement::layer_index::MAX_LAYERS;
+use crate::enforcement::layers::Layers;
 use crate::enforcement::list::{self, BlockList};
 use crate::intel::{Announced, AsnTable};
-use crate::store::Change;
+use crate::store::journal::Receipt;
+use crate::store::{Change, StoreError};
 use crate::words::address::host_network;
 use crate::words::block::{Effect, Scope};
 use crate::words::clock::Wall;
@@ -83,6 +82,9 @@ pub struct BlockedAsn {
     pub left_out: Vec<String>,
 }
 
+/// Changes that the journal has, or refused.
+type Queued = Result<Receipt, StoreError>;
+
 /// A blocked system as lists show it.
 #[derive(Clone, Debug)]
 pub struct ListedAsn {
@@ -95,11 +97,53 @@ pub struct ListedAsn {
 }
 
 impl Enforcer {
-    /// What would be blocked. Nothing is changed.
+    /// Blocks the systems of a request: all of them, or none. A repeated block is extended as a
+    /// single one is. Returns them, and the journal's receipt.
     ///
-    /// Errors: there is no table, or it does not know a system; or the block would end the
-    /// operator's session.
-    pub(super) fn resolve(
+    /// Errors: there is no table, or it does not know a system; the block would end the operator's
+    /// session; or the kernel does not take it.
+    pub(super) fn block_asns(
+        &self,
+        request: &BlockRequest,
+        terms: &Terms,
+        expires: Option<Wall>,
+        now: Wall,
+    ) -> Result<(Vec<BlockedAsn>, Option<Queued>), OperatorError> {
+        if request.asns.is_empty() {
+            return Ok((vec![], None));
+        }
+        let mut lists = self.lists.upgradable_read();
+        let systems = self.resolve(&lists, request, terms.scope)?;
+        let asns = &lists.layers().asns;
+        let blocks = systems.iter().map(|system| {
+            let mut block = AsnBlock {
+                number: system.number,
+                terms: terms.clone(),
+                expires,
+            };
+            if let Some((old, _networks)) = asns.get(&system.number)
+                && list::is_before(now, old.expires)
+            {
+                block.terms.created = old.terms.created;
+                block.expires = list::later(old.expires, expires);
+            }
+            (block, Arc::clone(&system.networks))
+        });
+        let blocks: Vec<_> = blocks.collect();
+        let changes = blocks
+            .iter()
+            .map(|(block, _)| Change::PutAsn(block.clone()));
+        let changes = changes.collect();
+        let edit = |layers: &mut Layers| {
+            let blocks = blocks.into_iter().map(|block| (block.0.number, block));
+            layers.asns.extend(blocks);
+        };
+        let receipt = self.change_layers(&mut lists, edit, changes, OnRefusal::GoBack, now)?;
+        Ok((systems, Some(receipt)))
+    }
+
+    /// What would be blocked.
+    fn resolve(
         &self,
         lists: &BlockList,
         request: &BlockRequest,
@@ -131,98 +175,42 @@ impl Enforcer {
                 networks: Arc::new(announced.networks),
             });
         }
-        let layers = lists.layers();
-        let n_new = systems
-            .iter()
-            .filter(|system| !layers.asns.contains_key(&system.number))
-            .count();
-        if layers.count() + n_new > MAX_LAYERS {
-            return Err(OperatorError::TooMany);
-        }
         Ok(systems)
-    }
-
-    /// Blocks systems in the list. A repeated block is extended as a single one is. Returns what the
-    /// store has to take.
-    pub(super) fn insert_asns(
-        lists: &mut BlockList,
-        systems: &[BlockedAsn],
-        terms: &Terms,
-        expires: Option<Wall>,
-    ) -> Vec<Change> {
-        if systems.is_empty() {
-            return vec![];
-        }
-        lists.edit_layers(|layers| {
-            let blocks = systems.iter().map(|system| {
-                let mut block = AsnBlock {
-                    number: system.number,
-                    terms: terms.clone(),
-                    expires,
-                };
-                if let Some((old, _networks)) = layers.asns.get(&system.number)
-                    && list::is_before(terms.created, old.expires)
-                {
-                    block.terms.created = old.terms.created;
-                    block.expires = list::later(old.expires, expires);
-                }
-                let entry = (block.clone(), Arc::clone(&system.networks));
-                layers.asns.insert(system.number, entry);
-                Change::PutAsn(block)
-            });
-            blocks.collect()
-        })
-    }
-
-    /// Lifts the blocks of systems from the list. Returns what the store has to take.
-    pub(super) fn remove_asns(lists: &mut BlockList, numbers: &[u32]) -> Vec<Change> {
-        let asns = &lists.layers().asns;
-        if !numbers.iter().any(|number| asns.contains_key(number)) {
-            return vec![];
-        }
-        lists.edit_layers(|layers| {
-            let removed = numbers
-                .iter()
-                .filter(|number| layers.asns.remove(number).is_some());
-            removed.map(|number| Change::DeleteAsn(*number)).collect()
-        })
     }
 
     /// Goes over to another table: each blocked system to the networks it has there, all in one
     /// step. Without a table they stay as they are. Returns how many systems changed.
     pub fn set_asn_table(&self, table: Option<&Arc<AsnTable>>, now: Wall) -> usize {
         let source = AsnSource::of(table);
-        {
-            let _order = self.lists.write();
-            *self.asn_source.lock() = source.clone();
-        }
+        // Held to the end, so that whoever is blocked meanwhile waits for the new table.
+        let mut lists = self.lists.upgradable_read();
+        *self.asn_source.lock() = source.clone();
         let AsnSource::Table(_) = source else {
             return 0;
         };
-        // Whoever is blocked from here on has the new table's networks already.
-        let changed: Vec<_> = {
-            let lists = self.lists.read();
-            let asns = lists.layers().asns.iter();
-            let renewed = asns.map(|(number, (_, old))| (*number, old, source.networks(*number)));
-            renewed
-                .filter(|(_, old, new)| ***old != *new)
-                .map(|(number, _, new)| (number, Arc::new(new)))
-                .collect()
-        };
+        let asns = lists.layers().asns.iter();
+        let renewed = asns.map(|(number, (_, old))| (*number, old, source.networks(*number)));
+        let changed: Vec<_> = renewed
+            .filter(|(_, old, new)| ***old != *new)
+            .map(|(number, _, new)| (number, Arc::new(new)))
+            .collect();
         if changed.is_empty() {
             return 0;
         }
-        let mut lists = self.lists_mut();
-        lists.edit_layers(|layers| {
-            for (number, networks) in &changed {
-                if let Some((_block, old)) = layers.asns.get_mut(number) {
-                    *old = Arc::clone(networks);
+        let n_changed = changed.len();
+        let edit = |layers: &mut Layers| {
+            for (number, networks) in changed {
+                if let Some((_block, old)) = layers.asns.get_mut(&number) {
+                    *old = networks;
                 }
             }
-        });
-        let lists = RwLockWriteGuard::downgrade(lists);
-        self.kernel.lock().fill(&lists, now);
-        changed.len()
+        };
+        // What a system announces is not the store's to know.
+        match self.change_layers(&mut lists, edit, vec![], OnRefusal::GoOn, now) {
+            Ok(receipt) => drop(receipt),
+            Err(error) => tracing::error!(%error, "blocked systems keep their old networks"),
+        }
+        n_changed
     }
 
     /// Blocked systems, in the order of their numbers.
@@ -299,16 +287,6 @@ impl Enforcer {
                 })
             }
         }
-    }
-
-    /// Cuts whom nobody may block out of lists and systems. Returns whether that changed anything.
-    pub(super) fn spare(lists: &mut BlockList, spared: Vec<IpNet>) -> bool {
-        if lists.layers().spared == spared {
-            return false;
-        }
-        let is_empty = lists.layers().count() == 0;
-        lists.edit_layers(|layers| layers.spared = spared);
-        !is_empty
     }
 }
 

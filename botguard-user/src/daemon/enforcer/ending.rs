@@ -1,40 +1,32 @@
-//! What ends by itself: blocks, parts of lists, systems, and the mode set by command.
-
-use std::sync::Arc;
+//! What ends by itself: blocks, what is imported or of a system, and the mode set by command.
 
 use super::Enforcer;
-use crate::enforcement::list::BlockList;
 use crate::store::Change;
 use crate::words::clock::Wall;
-use crate::words::rule::Rule;
 
 impl Enforcer {
     /// Takes out what has ended, everywhere. The kernel stops by itself at the same time; this
     /// gives the room back.
     pub fn expire(&self, now: Wall) -> usize {
+        self.expire_blocks(now) + self.expire_layers(now)
+    }
+
+    fn expire_blocks(&self, now: Wall) -> usize {
         let mut lists = self.lists.write();
         let ended = lists.expire(now);
-        let rules = lists.expire_layers(now);
-        let n_ended = ended.len() + rules.len();
-        if n_ended == 0 {
+        if ended.is_empty() {
             return 0;
         }
         let networks: Vec<_> = ended.iter().map(|block| block.network).collect();
-        let blocks = ended
-            .iter()
-            .map(|block| Change::DeleteBlock(block.network, block.origin));
-        let layers = rules.iter().filter_map(|rule| ended_layer(&lists, rule));
-        let changes = blocks.chain(layers).collect();
-        if rules.is_empty() {
-            self.kernel.lock().refresh(&lists, &networks, now);
-        } else {
-            self.kernel.lock().fill(&lists, now);
+        self.kernel.lock().refresh(&lists, &networks, now);
+        for block in &ended {
+            let change = Change::DeleteBlock(block.network, block.origin);
+            if let Err(error) = self.queue(change) {
+                // It is deleted at the next start, where it is expired again.
+                tracing::debug!(%error, "expired block stays in the store");
+            }
         }
-        if let Err(error) = self.submit(changes) {
-            // They are deleted at the next start, where they are expired again.
-            tracing::debug!(%error, "expired blocks stay in the store");
-        }
-        n_ended
+        ended.len()
     }
 
     /// Ends an override whose time is up. Returns whether the mode changed.
@@ -50,18 +42,5 @@ impl Enforcer {
         }
         self.kernel.lock().set_mode(bound.effective(now));
         true
-    }
-}
-
-/// What the store has to take of a list or system of which something has ended.
-fn ended_layer(lists: &BlockList, rule: &Rule) -> Option<Change> {
-    match rule {
-        Rule::Asn(number) => Some(Change::DeleteAsn(*number)),
-        Rule::List(name) => Some(match lists.layers().lists.get(name) {
-            Some(list) => Change::PutList(Arc::new(list.clone())),
-            None => Change::DeleteList(name.clone()),
-        }),
-        // Those are no layers.
-        Rule::Single(_) => None,
     }
 }

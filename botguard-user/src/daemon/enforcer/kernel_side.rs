@@ -185,6 +185,11 @@ impl KernelSide {
         }) && is_on_path
     }
 
+    /// Whether there is a filter: what it refuses then, it refuses for a reason of its own.
+    pub(super) const fn is_present(&self) -> bool {
+        matches!(self.filter, Filter::Present(_))
+    }
+
     /// The blocks and allows that the kernel holds; none where it cannot be asked.
     pub(super) fn recover(&self, now: Wall) -> (Vec<Block>, Vec<Allow>) {
         let Filter::Present(filter) = &self.filter else {

@@ -1,22 +1,24 @@
 //! What an operator changes by command: durable before it is called done.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use parking_lot::RwLockWriteGuard;
-
 use super::Enforcer;
 use super::asns::BlockedAsn;
-use crate::enforcement::layer_index::MAX_LAYERS;
-use crate::enforcement::list::BlockList;
+use super::lists::OnRefusal;
+use crate::enforcement::import::ImportError;
+use crate::enforcement::import::gates::Refusal;
+use crate::enforcement::layers::Layers;
 use crate::store::{Change, ModeOverride};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::Wall;
 use crate::words::layer::Terms;
 use crate::words::mode::Mode;
+use crate::words::rule::{ListName, Rule};
 
 /// A block as the operator asks for it.
 #[derive(Clone, Debug)]
@@ -44,6 +46,15 @@ pub struct Blocked {
     pub scope: Scope,
     /// What the systems come to.
     pub asns: Vec<BlockedAsn>,
+}
+
+/// What a flush removed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Flushed {
+    /// Single blocks.
+    pub n_blocks: usize,
+    /// Lists and systems.
+    pub layers: Vec<Rule>,
 }
 
 /// A change that an operator asked for and did not get, or not whole.
@@ -92,15 +103,37 @@ pub enum OperatorError {
          table, or lift the blocked ones with `botguard block del AS…` or `block flush`"
     )]
     Blind(String),
-    /// There is no room. The operator's fault; nothing was changed.
-    #[error("there are {MAX_LAYERS} lists and systems already; lift some first")]
-    TooMany,
     /// A time that has already ended. The operator's fault; nothing was changed.
     #[error("{argument} is less than a second; write a time as in 1h, or leave it out")]
     NoTime {
         /// As the command line calls it.
         argument: &'static str,
     },
+    /// A list that cannot be read. The fault of whoever sent it; nothing was changed.
+    #[error("the list as it was sent cannot be read: {0}")]
+    Unreadable(#[from] ImportError),
+    /// A list that a gate refuses. The operator's fault, or of whoever made it; nothing was
+    /// changed.
+    #[error("{0}; nothing was changed")]
+    Refused(#[from] Refusal),
+    /// A name that stands for something else.
+    #[error("`{0}` is not for lists: single blocks are called so; give another name by `--origin`")]
+    Taken(ListName),
+    /// There is no such list.
+    #[error("no list `{0}`; `botguard block list` shows them")]
+    NoList(ListName),
+    /// There is no room for more lists, or ends of their entries.
+    #[error(
+        "more than {limit} lists, ends of entries in them, and blocked systems; nothing was changed. \
+         Remove some, or import with `--ttl` in place of an end for each entry"
+    )]
+    TooMany {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The kernel did not take it; what was in force before is.
+    #[error("the kernel did not take the list, and nothing was changed: {0}")]
+    Kernel(String),
     /// In force in list and kernel, but the store failed: it ends with the next restart.
     #[error("in force, but not kept across a restart: {0}")]
     NotDurable(String),
@@ -127,8 +160,16 @@ impl Enforcer {
                 });
             }
         }
+        let expires = request.ttl.map(|ttl| now.after(ttl));
+        let terms = Terms {
+            scope,
+            effect: request.effect,
+            created: now,
+            reason: request.reason.clone(),
+        };
+        // Systems first, since the kernel may have no room for them.
+        let (asns, of_asns) = self.block_asns(&request, &terms, expires, now)?;
         let mut lists = self.lists_mut();
-        let asns = self.resolve(&lists, &request, scope)?;
         let changes = request.networks.iter().map(|network| {
             let block = lists.insert(Block {
                 network: *network,
@@ -136,21 +177,19 @@ impl Enforcer {
                 scope,
                 effect: request.effect,
                 created: now,
-                expires: request.ttl.map(|ttl| now.after(ttl)),
+                expires,
                 reason: request.reason.clone(),
             });
             Change::PutBlock(block.clone())
         });
-        let mut changes: Vec<_> = changes.collect();
-        let terms = Terms {
-            scope,
-            effect: request.effect,
-            created: now,
-            reason: request.reason,
-        };
-        let expires = request.ttl.map(|ttl| now.after(ttl));
-        changes.extend(Self::insert_asns(&mut lists, &asns, &terms, expires));
-        self.follow(lists, &request.networks, !asns.is_empty(), changes, now)?;
+        let changes = changes.collect();
+        self.kernel.lock().refresh(&lists, &request.networks, now);
+        let receipt = self.submit(changes);
+        drop(lists);
+        if let Some(receipt) = of_asns {
+            durable(receipt)?;
+        }
+        durable(receipt)?;
         Ok(Blocked { scope, asns })
     }
 
@@ -162,50 +201,40 @@ impl Enforcer {
         asns: &[u32],
         now: Wall,
     ) -> Result<usize, OperatorError> {
-        let mut lists = self.lists_mut();
-        let lifts_all = lists.layers().asns.keys().all(|asn| asns.contains(asn));
-        if !lifts_all {
+        let mut lists = self.lists.upgradable_read();
+        let blocked = &lists.layers().asns;
+        if !blocked.keys().all(|asn| asns.contains(asn)) {
             self.sees_all_of(&lists)?;
         }
-        let removed: Vec<_> = networks
-            .iter()
-            .flat_map(|network| lists.remove(network, None))
-            .collect();
-        let changes = removed
+        let lifted = asns.iter().copied().filter(|asn| blocked.contains_key(asn));
+        let lifted: BTreeSet<_> = lifted.collect();
+        let removed = lists.with_upgraded(|lists| {
+            let networks = networks.iter();
+            let removed = networks.flat_map(|network| lists.remove(network, None));
+            removed.collect::<Vec<_>>()
+        });
+        let blocks = removed
             .iter()
             .map(|block| Change::DeleteBlock(block.network, block.origin));
-        let mut changes: Vec<_> = changes.collect();
-        let lifted = Self::remove_asns(&mut lists, asns);
-        let is_layered = !lifted.is_empty();
-        changes.extend(lifted);
+        let systems = lifted.iter().map(|number| Change::DeleteAsn(*number));
+        let changes: Vec<_> = blocks.chain(systems).collect();
         let n_changes = changes.len();
-        self.follow(lists, networks, is_layered, changes, now)?;
+        let receipt = if lifted.is_empty() {
+            self.kernel.lock().refresh(&lists, networks, now);
+            self.submit(changes)
+        } else {
+            let edit = |layers: &mut Layers| {
+                layers.asns.retain(|number, _| !lifted.contains(number));
+            };
+            self.change_layers(&mut lists, edit, changes, OnRefusal::GoOn, now)?
+        };
+        drop(lists);
+        durable(receipt)?;
         Ok(n_changes)
     }
 
-    /// Has kernel and store follow the list: the kernel at these networks or, where layers have
-    /// changed, in all. Requests are answered meanwhile.
-    fn follow(
-        &self,
-        lists: RwLockWriteGuard<'_, BlockList>,
-        networks: &[IpNet],
-        is_layered: bool,
-        changes: Vec<Change>,
-        now: Wall,
-    ) -> Result<(), OperatorError> {
-        let lists = RwLockWriteGuard::downgrade(lists);
-        if is_layered {
-            self.kernel.lock().fill(&lists, now);
-        } else {
-            self.kernel.lock().refresh(&lists, networks, now);
-        }
-        let receipt = self.submit(changes);
-        drop(lists);
-        durable(receipt)
-    }
-
-    /// Removes every block. Returns how many.
-    pub fn flush(&self, now: Wall) -> Result<usize, OperatorError> {
+    /// Removes every block, list and system.
+    pub fn flush(&self, now: Wall) -> Result<Flushed, OperatorError> {
         let mut lists = self.lists_mut();
         let blocks: Vec<_> = lists
             .blocks()
@@ -214,18 +243,27 @@ impl Enforcer {
         for (network, origin) in &blocks {
             lists.remove(network, Some(*origin));
         }
-        let asns: Vec<_> = lists.layers().asns.keys().copied().collect();
-        let lifted = Self::remove_asns(&mut lists, &asns);
+        let (named, asns) = if lists.layers().n_layers() > 0 || !lists.layers().lists.is_empty() {
+            lists.edit_layers(|layers| {
+                let named = std::mem::take(&mut layers.lists);
+                (named, std::mem::take(&mut layers.asns))
+            })
+        } else {
+            Default::default()
+        };
         self.kernel.lock().fill(&lists, now);
-        let changes = blocks
-            .iter()
-            .map(|(network, origin)| Change::DeleteBlock(*network, *origin));
-        let changes: Vec<_> = changes.chain(lifted).collect();
-        let n_changes = changes.len();
-        let receipt = self.submit(changes);
+        let changes = (blocks.iter())
+            .map(|(network, origin)| Change::DeleteBlock(*network, *origin))
+            .chain(named.keys().cloned().map(Change::DeleteList))
+            .chain(asns.keys().copied().map(Change::DeleteAsn));
+        let receipt = self.submit(changes.collect());
         drop(lists);
         durable(receipt)?;
-        Ok(n_changes)
+        let named = named.into_keys().map(Rule::List);
+        Ok(Flushed {
+            n_blocks: blocks.len(),
+            layers: named.chain(asns.into_keys().map(Rule::Asn)).collect(),
+        })
     }
 
     /// Lets networks pass, whatever blocks them.

@@ -119,7 +119,8 @@ fn mixed_targets_are_all_blocked_or_none() {
 
 #[test]
 fn whom_nobody_may_block_is_left_out() {
-    let bench = Bench::guarding("3.5.140.2/32");
+    let mut bench = Bench::new();
+    bench.never_block = vec!["3.5.140.2/32".parse().unwrap()];
     let said = done(bench.perform(&asns(&[], &[16_509], None, None))).did;
     assert_eq!(
         said[1],
