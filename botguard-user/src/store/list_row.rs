@@ -218,7 +218,7 @@ mod tests {
         check("drop", &[&row[..], b"x"].concat(), "more of it");
         check("drop", &row[..row.len() - 1], "less of it");
         check("drop", &[4, 0, 0, 0, b'{', b'}', b' ', b' '], "bad header");
-        let mut long = row.clone();
+        let mut long = row;
         *long.last_mut().unwrap() = 33;
         check("drop", &long, "network 0");
         *long.last_mut().unwrap() = 4;
