@@ -95,11 +95,8 @@ pub fn parse(content: &[u8], format: Format) -> Result<Parsed, ImportError> {
     let mut groups: BTreeMap<Option<Wall>, Networks> = BTreeMap::new();
     let mut unending: Networks = (vec![], vec![]);
     let mut n_entries = 0;
-    scan(content, format, |entry| {
+    scan_at_most(MAX_ENTRIES, content, format, |entry| {
         n_entries += 1;
-        if n_entries > MAX_ENTRIES {
-            return Err(Problem::TooMany);
-        }
         let (v4, v6) = if entry.expires.is_none() {
             &mut unending
         } else if groups.len() < MAX_ENDS || groups.contains_key(&entry.expires) {
@@ -132,12 +129,7 @@ pub fn parse(content: &[u8], format: Format) -> Result<Parsed, ImportError> {
 /// Errors: the first bad entry, with its line.
 pub fn wire(content: &[u8], format: Format) -> Result<String, ImportError> {
     let mut text = String::with_capacity(content.len());
-    let mut n_entries = 0;
-    scan(content, format, |entry| {
-        n_entries += 1;
-        if n_entries > MAX_ENTRIES {
-            return Err(Problem::TooMany);
-        }
+    scan_at_most(MAX_ENTRIES, content, format, |entry| {
         // Writing to a string cannot fail.
         let _written = match entry.expires {
             None => writeln!(text, "{}", entry.network),
@@ -176,6 +168,19 @@ pub fn scan(
         Format::Wire => lines::scan(content, lines::Ends::Behind, &mut take),
         Format::Json => json::scan(content, &mut take),
     }
+}
+
+fn scan_at_most(
+    n_entries: usize,
+    content: &[u8],
+    format: Format,
+    mut take: impl FnMut(Entry) -> Result<(), Problem>,
+) -> Result<(), ImportError> {
+    let mut left = n_entries;
+    scan(content, format, |entry| {
+        left = left.checked_sub(1).ok_or(Problem::TooMany)?;
+        take(entry)
+    })
 }
 
 /// Without the byte order mark that some editors begin a file with.
