@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::running::Daemon;
-use super::surroundings::{guard, local_listeners};
+use super::surroundings::{Lookup, guard, local_listeners};
 use crate::admin::http::Pages as _;
 use crate::admin::operations::Running as _;
 use crate::audit::record::{DropsRecord, Event};
@@ -50,7 +50,8 @@ pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
 
 fn each_second(daemon: &Daemon) {
     daemon.pipeline.record_lasting(Now::read());
-    let now = Wall::read();
+    daemon.enforcer.follow_clock(Now::read_closely());
+    let now = daemon.enforcer.now();
     let n_ended = daemon.enforcer.expire(now);
     if n_ended > 0 {
         tracing::debug!(n_ended, "blocks have ended");
@@ -87,9 +88,10 @@ fn follow_addresses(daemon: &Daemon, known: &mut Vec<IpAddr>) {
     daemon
         .enforcer
         .set_listeners(&local_listeners(daemon.bound()));
-    daemon
-        .enforcer
-        .set_guard(guard(&daemon.loaded.load().settings));
+    daemon.enforcer.set_guard(
+        guard(&daemon.loaded.load().settings, Lookup::Names),
+        daemon.enforcer.now(),
+    );
 }
 
 /// What was recorded of the kernel's counters so far.
