@@ -2,22 +2,23 @@
 
 use std::fmt::Write as _;
 
+use anyhow::{Context as _, Result};
 use botguard_tests::config::Config;
 use botguard_tests::host::Host;
 
 use crate::fixture::{PARTNER, SCRAPER, USER, ask, exit_of, running, status_of};
 
 /// Writes a list of this name and imports it: exit status, and what went to standard error.
-fn import(host: &Host, content: &str, more: &[&str]) -> (i32, String) {
+fn import(host: &Host, content: &str, more: &[&str]) -> Result<(i32, String)> {
     let path = host.lab.directory().join("drop.txt");
-    std::fs::write(&path, content).unwrap();
-    let mut arguments = vec!["block", "import", path.to_str().unwrap()];
+    std::fs::write(&path, content)?;
+    let mut arguments = vec!["block", "import", path.to_str().context("a path is text")?];
     arguments.extend(more);
-    exit_of(host, &arguments).unwrap()
+    exit_of(host, &arguments)
 }
 
-fn is_served(host: &Host, source: &str) -> bool {
-    status_of(host, source, "/pricing").unwrap() == Some(200)
+fn is_served(host: &Host, source: &str) -> Result<bool> {
+    Ok(status_of(host, source, "/pricing")? == Some(200))
 }
 
 #[test]
@@ -29,36 +30,40 @@ fn a_list_denies_is_replaced_survives_and_goes() {
             &format!("# one\n{SCRAPER}\n{PARTNER}/32\n"),
             &["--ttl", "1h"]
         )
+        .unwrap()
         .0,
         0
     );
-    assert!(!is_served(&host, SCRAPER));
-    assert!(is_served(&host, USER), "whom the list does not hold");
+    assert!(!is_served(&host, SCRAPER).unwrap());
+    assert!(
+        is_served(&host, USER).unwrap(),
+        "whom the list does not hold"
+    );
     let listed = ask(&host, &["block", "list"]).unwrap();
     assert_eq!(listed["lists"][0]["n_networks"], 2, "{listed}");
 
-    assert_eq!(import(&host, &format!("{PARTNER}\n"), &[]).0, 0);
+    assert_eq!(import(&host, &format!("{PARTNER}\n"), &[]).unwrap().0, 0);
     assert!(
-        is_served(&host, SCRAPER),
+        is_served(&host, SCRAPER).unwrap(),
         "whom the new list does not hold any more"
     );
-    assert!(!is_served(&host, PARTNER), "whom both hold");
+    assert!(!is_served(&host, PARTNER).unwrap(), "whom both hold");
 
     daemon.kill().unwrap();
     let daemon = host.botguard.start(&host.lab).unwrap();
-    assert!(!is_served(&host, PARTNER), "after a restart");
+    assert!(!is_served(&host, PARTNER).unwrap(), "after a restart");
     let gone = ["block", "del", "--origin", "drop"];
     host.botguard.expect(&host.lab, &gone).unwrap();
-    assert!(is_served(&host, PARTNER));
+    assert!(is_served(&host, PARTNER).unwrap());
     daemon.stop().unwrap();
 }
 
 #[test]
 fn a_list_that_is_refused_leaves_the_old_one_whole() {
     let (host, _daemon) = running("refused", &Config::default()).unwrap();
-    assert_eq!(import(&host, &format!("{SCRAPER}\n"), &[]).0, 0);
+    assert_eq!(import(&host, &format!("{SCRAPER}\n"), &[]).unwrap().0, 0);
     let check = |content: &str, more: &[&str], expected: &str| {
-        let (status, error) = import(&host, content, more);
+        let (status, error) = import(&host, content, more).unwrap();
         assert_eq!(status, 64, "{error}");
         assert!(error.contains(expected), "{error}");
         let export = ["block", "export", "--origin", "drop"];
@@ -97,6 +102,6 @@ fn a_list_that_is_refused_leaves_the_old_one_whole() {
         &[],
         "drop.txt:2: 192.168.7.0/24",
     );
-    assert!(!is_served(&host, SCRAPER));
-    assert!(is_served(&host, USER));
+    assert!(!is_served(&host, SCRAPER).unwrap());
+    assert!(is_served(&host, USER).unwrap());
 }
