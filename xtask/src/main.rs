@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything that CI or a newcomer does with botguard is one of these commands.
 
 mod cargo;
+mod fuzz;
 mod run;
 mod test;
 mod tidy;

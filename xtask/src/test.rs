@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::cargo::{announce, cargo};
-use crate::tidy;
+use crate::{fuzz, tidy};
 
 /// `test [--full]`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also the long counts: property tests with ten times as many cases
+    /// Also the long counts: property tests with ten times as many cases, fuzz targets with
+    /// fifty times as many runs
     #[arg(long)]
     full: bool,
 }
@@ -18,7 +19,11 @@ pub(crate) struct Arguments {
 /// Runs all steps; stops at the first failure.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     need_root()?;
-    let cases = if arguments.full { "2560" } else { "256" };
+    let (cases, fuzzing) = if arguments.full {
+        ("2560", 50)
+    } else {
+        ("256", 1)
+    };
     let deny_warnings = [("RUSTDOCFLAGS", "-D warnings")];
     cargo(root, "format", &["fmt", "--all", "--check"], &[])?;
     announce("tidy");
@@ -26,7 +31,16 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     cargo(
         root,
         "clippy",
-        &["clippy", "--all-targets", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--workspace",
+            "--exclude",
+            "botguard-ebpf",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
         &[],
     )?;
     cargo(
@@ -41,7 +55,8 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         "tests",
         &["test", "--no-fail-fast"],
         &[("PROPTEST_CASES", cases)],
-    )
+    )?;
+    fuzz::run(root, fuzzing)
 }
 
 /// The kernel tests cannot be skipped, so a missing privilege is said before the long build.
