@@ -10,8 +10,8 @@ use crate::{fuzz, tidy};
 /// `test [--full]`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also the long counts: property tests with ten times as many cases, fuzz targets with
-    /// fifty times as many runs
+    /// Also the long counts: property tests with ten times as many cases, the daemon killed ten
+    /// times as often, fuzz targets with fifty times as many runs
     #[arg(long)]
     full: bool,
 }
@@ -19,10 +19,10 @@ pub(crate) struct Arguments {
 /// Runs all steps; stops at the first failure.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     need_root()?;
-    let (cases, fuzzing) = if arguments.full {
-        ("2560", 50)
+    let (cases, kills, fuzzing) = if arguments.full {
+        ("2560", "100", 50)
     } else {
-        ("256", 1)
+        ("256", "10", 1)
     };
     let deny_warnings = [("RUSTDOCFLAGS", "-D warnings")];
     cargo(root, "format", &["fmt", "--all", "--check"], &[])?;
@@ -54,7 +54,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         root,
         "tests",
         &["test", "--no-fail-fast"],
-        &[("PROPTEST_CASES", cases)],
+        &[("PROPTEST_CASES", cases), ("BOTGUARD_KILLS", kills)],
     )?;
     fuzz::run(root, fuzzing)
 }
