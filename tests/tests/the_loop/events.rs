@@ -1,11 +1,26 @@
 //! `botguard kernel events` beside a running daemon: who is dropped, by which rule, and when it
 //! ends.
 
+use std::time::Duration;
+
+use anyhow::Result;
+use aya::maps::{Array, Map, MapData};
+use botguard_common::maps::{EVENTS_UNTIL, LAYOUT};
 use botguard_tests::config::Config;
+use botguard_tests::host::Host;
+use botguard_tests::wait;
 use serde_json::Value;
 
 use crate::datagrams::Datagrams;
 use crate::fixture::{SCRAPER, USER, exit_of, running};
+
+/// The tick until which the filter tells of drops.
+fn listened_until(host: &Host) -> Result<u32> {
+    let pins = host.lab.pin_dir().join(format!("v{LAYOUT}"));
+    let map = MapData::from_pin(pins.join(format!("map_{EVENTS_UNTIL}")))?;
+    let until: Array<_, u32> = Array::try_from(Map::from_map_data(map)?)?;
+    Ok(until.get(&0, 0)?)
+}
 
 #[test]
 fn drops_are_shown_as_they_happen() {
@@ -30,10 +45,21 @@ fn drops_are_shown_as_they_happen() {
     assert_eq!(event["exit"], "drop_listener", "{said}");
     assert_eq!(event["dropped"], true, "{said}");
 
-    // A rule that is newer than the command is told by its name.
+    // A rule that is younger than the listener is known as well.
     botguard(&["block", "del", SCRAPER]);
-    botguard(&["block", "add", "AS16509", "--scope", "host"]);
-    let said = botguard(&one);
+    let before = listened_until(&host).unwrap();
+    let (said, added) = std::thread::scope(|scope| {
+        let listener = scope.spawn(|| host.botguard.expect(&host.lab, &one));
+        // It goes on every second or so.
+        wait::until("somebody listens", Duration::from_secs(20), || {
+            (listened_until(&host).unwrap() > before).then_some(())
+        })
+        .unwrap();
+        let system = ["block", "add", "AS16509", "--scope", "host"];
+        let added = host.botguard.expect(&host.lab, &system);
+        (listener.join().unwrap().unwrap(), added)
+    });
+    added.unwrap();
     for word in [SCRAPER, "drop_host", "AS16509"] {
         assert!(said.split_whitespace().any(|said| said == word), "{said}");
     }

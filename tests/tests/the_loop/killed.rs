@@ -2,7 +2,8 @@
 //! acknowledged holds from that instant on, and nobody else notices anything.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,25 +36,19 @@ struct Operator<'a> {
     partner: Known,
 }
 
-/// The operator's and the killer's view of each other.
-#[derive(Default)]
-struct Watch {
-    n_commands: AtomicUsize,
-    is_killed: AtomicBool,
-}
-
 impl Operator<'_> {
     /// Gives commands until the daemon has been killed, and one more.
-    fn work(&mut self, watch: &Watch) -> Result<()> {
+    fn work(&mut self, answers: &Sender<()>, is_killed: &AtomicBool) -> Result<()> {
         let mut step = 0;
         loop {
-            let is_last = watch.is_killed.load(Ordering::SeqCst);
+            let is_last = is_killed.load(Ordering::SeqCst);
             let is_done = self.step(step)?;
-            watch.n_commands.fetch_add(1, Ordering::SeqCst);
             ensure!(
-                is_done || watch.is_killed.load(Ordering::SeqCst),
+                is_done || is_killed.load(Ordering::SeqCst),
                 "step {step} failed while the daemon was well"
             );
+            // The killer wants to hear of some of them only.
+            let _unheard: Result<_, _> = answers.send(());
             if is_last {
                 return Ok(());
             }
@@ -144,30 +139,27 @@ fn n_kills() -> Result<usize> {
     kills.map_or(Ok(10), |kills| kills.parse().context("BOTGUARD_KILLS"))
 }
 
-/// Kills the daemon in the middle of the operator's commands: at another one each time, and a few
-/// datagrams later.
+/// Kills the daemon at another of the operator's commands each time: half of the times as soon as
+/// it is answered, which is when something may not be on the disk yet, and else some datagrams
+/// later, in the middle of the next.
 fn kill_in_the_middle(
     kill: usize,
     daemon: Daemon,
     datagrams: &Datagrams,
-    watch: &Watch,
+    answers: &Receiver<()>,
+    is_killed: &AtomicBool,
 ) -> Result<()> {
-    let limit = Duration::from_secs(60);
-    let n_commands = || watch.n_commands.load(Ordering::SeqCst);
-    let is_there = wait::until("commands", limit, || {
-        (n_commands() > kill % 7).then_some(())
-    });
+    for _ in 0..=kill / 2 % 6 {
+        // An operator who has given up says why.
+        let _given_up: Result<_, _> = answers.recv();
+    }
     let mark = datagrams.mark();
-    let is_later = is_there.and_then(|()| {
-        let n_wanted = kill as u64 * 37 % 200;
-        wait::until("datagrams", limit, || {
-            (datagrams.n_sent_since(mark) >= n_wanted).then_some(())
-        })
-    });
+    let n_wanted = (kill % 2 * kill * 37 % 200) as u64;
+    let is_late = || (datagrams.n_sent_since(mark) >= n_wanted).then_some(());
+    let waited = wait::until("datagrams", Duration::from_secs(60), is_late);
     // Whatever happened: the operator works until it is said.
-    watch.is_killed.store(true, Ordering::SeqCst);
-    is_later?;
-    daemon.kill()
+    is_killed.store(true, Ordering::SeqCst);
+    waited.and_then(|()| daemon.kill())
 }
 
 #[test]
@@ -197,10 +189,12 @@ fn a_killed_daemon_takes_back_nothing_and_loses_no_packet() {
         partner: Known::Nothing,
     };
     for kill in 0..n_kills().unwrap() {
-        let watch = Watch::default();
+        let (sender, answers) = channel();
+        let is_killed = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let work = scope.spawn(|| operator.work(&watch));
-            let killed = kill_in_the_middle(kill, daemon, &datagrams, &watch);
+            let (operator, is_killed) = (&mut operator, &is_killed);
+            let work = scope.spawn(move || operator.work(&sender, is_killed));
+            let killed = kill_in_the_middle(kill, daemon, &datagrams, &answers, is_killed);
             work.join().unwrap().unwrap();
             killed.unwrap();
         });
