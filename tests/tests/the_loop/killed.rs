@@ -90,6 +90,20 @@ impl Operator<'_> {
         }
     }
 
+    /// Lifts what is in force, so that the next blocks are new ones.
+    fn lift(&mut self) -> Result<()> {
+        self.scraper = Known::Nothing;
+        self.partner = Known::Nothing;
+        for arguments in [
+            ["block", "del", SCRAPER].as_slice(),
+            &["block", "del", "--origin", "feed"],
+        ] {
+            // There may be nothing to lift.
+            exit_of(self.host, arguments)?;
+        }
+        Ok(())
+    }
+
     /// What is known after a command that blocks.
     fn after(&self, before: Known, is_acknowledged: bool) -> Known {
         match before {
@@ -189,6 +203,7 @@ fn a_killed_daemon_takes_back_nothing_and_loses_no_packet() {
         partner: Known::Nothing,
     };
     for kill in 0..n_kills().unwrap() {
+        operator.lift().unwrap();
         let (sender, answers) = channel();
         let is_killed = AtomicBool::new(false);
         std::thread::scope(|scope| {
