@@ -322,11 +322,16 @@ proptest! {
         allows in prop::collection::vec(allows(), 0..2),
     ) {
         // Ends that differ by a tick are one to it, so they are kept two apart here.
+        let double = |end: Wall| at(2 * at(0).until(end).as_secs());
         let doubled = blocks.into_iter().map(|block| Block {
-            expires: block.expires.map(|end| at(2 * at(0).until(end).as_secs())),
+            expires: block.expires.map(double),
             ..block
         });
         let doubled: Vec<_> = doubled.collect();
+        let mut lists = lists;
+        for group in lists.iter_mut().flat_map(|list| &mut list.groups) {
+            group.expires = group.expires.map(double);
+        }
         let list = list_of(&doubled, &lists, &allows);
         let tables = filled(&list, 3);
         let recovered = recover(&tables.contents().unwrap(), &rules_of(&list), &clock(0));
