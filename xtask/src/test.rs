@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::bench;
 use crate::cargo::{announce, cargo};
 use crate::tidy;
 
@@ -41,7 +42,8 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         "tests",
         &["test", "--no-fail-fast"],
         &[("PROPTEST_CASES", cases)],
-    )
+    )?;
+    bench::smoke(root)
 }
 
 /// The kernel tests cannot be skipped, so a missing privilege is said before the long build.
