@@ -1,14 +1,14 @@
 //! Layouts of the table of hosts that were weighed, on tables of their own: what a lookup costs,
 //! and how full a table gets.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Array, ArrayOfMaps, MapData};
 use botguard_tests::bench::report::Report;
 use botguard_tests::bench::statistics::paired;
 use botguard_tests::bench::workload::{Blocked, uniform_hosts};
 
 use crate::layout::{BUCKETS_OF_4, BUCKETS_OF_8, SLOTS, buckets};
-use crate::object::{Keys, Object, Setup, run};
+use crate::object::{Keys, Object, Setup, XDP_DROP, run};
 use crate::packets::syn_v4;
 use crate::{Scale, progress};
 
@@ -41,11 +41,18 @@ pub(crate) fn measure(object: &[u8], scale: Scale, report: &mut Report) -> Resul
         progress(&format!("layouts, round {} of {}", round + 1, scale.rounds));
         let mut samples = samples.iter_mut();
         let mut add = |ns| samples.by_ref().take(1).for_each(|all| all.push(ns));
-        for (_name, keys, first) in &traffic {
+        for (name, keys, first) in &traffic {
             let packet = syn_v4(*first, [2; 6]);
             object.fill(keys)?;
             for program in PROGRAMS {
-                add(run(object.program(program)?, &packet, scale.warm)?.0);
+                let (ns, action) = run(object.program(program)?, &packet, scale.warm)?;
+                let is_floor = matches!(program, "empty" | "parse");
+                let is_right = (action == XDP_DROP) == (*name == "hit");
+                ensure!(
+                    is_floor || is_right,
+                    "{program}: a {name} came out as {action}"
+                );
+                add(ns);
                 let cold = object.program(&format!("{program}_cold_v4"))?;
                 add(run(cold, &packet, scale.cold)?.0);
             }
