@@ -5,11 +5,13 @@
 //! [`Term`] for each of the four things that a block can mean, each with the latest end among
 //! them. Time alone then never makes a compiled entry wrong, and nobody needs to be there when a
 //! short block inside a long one ends.
+//!
+//! Networks that are blocked alike share one entry, a *policy*: the tables of hosts and networks
+//! hold its number. Ends come in ticks of a second or so, so there are few distinct ones.
 
-/// The value of the block tables. 32 bytes: the allocator gives an entry of these tables 96 bytes
-/// with a value of 24 as well.
+/// A policy: the value of the `policies` table.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Entry {
     /// Everything is dropped.
     pub drop_host: Term,
@@ -32,6 +34,17 @@ impl Entry {
             || self.count_listeners.is_live(now)
     }
 
+    /// The entry as the words of its map, in the host's byte order: a policy a `u64` quadruple.
+    #[must_use]
+    pub const fn words(&self) -> [u64; 4] {
+        [
+            self.drop_host.word(),
+            self.drop_listeners.word(),
+            self.count_host.word(),
+            self.count_listeners.word(),
+        ]
+    }
+
     /// Both entries' terms; of each kind the one that ends last.
     #[must_use]
     pub const fn joined(self, other: Self) -> Self {
@@ -46,19 +59,19 @@ impl Entry {
 
 /// Until when, and on whose account.
 ///
-/// Drops are charged to the origin of the block that ends last, since that one is live whenever
+/// Drops are charged to the rule of the block that ends last, since that one is live whenever
 /// the term is.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Term {
     /// First tick (see [`ticks`]) at which it no longer holds; 0 is never.
     pub end: u32,
-    /// Who made the block: index of the origin counters, below [`crate::maps::ORIGINS`].
-    pub origin: u8,
+    /// On whose account: index of the rules and their counters, below [`crate::maps::RULES`].
+    pub rule: u16,
     /// [`ABSENT`] or [`PRESENT`].
     pub state: u8,
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: u8,
 }
 
 /// [`Term::state`]: no block of this kind covers the network. The zero value.
@@ -69,12 +82,12 @@ pub const PRESENT: u8 = 1;
 impl Term {
     /// A term until tick `end`; 0 is for ever.
     #[must_use]
-    pub const fn until(end: u32, origin: u8) -> Self {
+    pub const fn until(end: u32, rule: u16) -> Self {
         Self {
             end,
-            origin,
+            rule,
             state: PRESENT,
-            padding: [0; 2],
+            padding: 0,
         }
     }
 
@@ -83,6 +96,12 @@ impl Term {
     #[must_use]
     pub const fn is_live(&self, now: u32) -> bool {
         self.state == PRESENT && (self.end == 0 || now < self.end)
+    }
+
+    const fn word(&self) -> u64 {
+        let [a, b, c, d] = self.end.to_ne_bytes();
+        let [e, f] = self.rule.to_ne_bytes();
+        u64::from_ne_bytes([a, b, c, d, e, f, self.state, self.padding])
     }
 
     const fn or_later(self, other: Self) -> Self {

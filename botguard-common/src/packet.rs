@@ -84,13 +84,12 @@ impl Network {
 
 /// Source address. An IPv4-mapped IPv6 source (RFC 4291 section 2.5.5.2) is IPv4.
 ///
-/// Not an enum with an address of either size in it: the compiler would copy the bytes that the
-/// smaller one leaves undefined, and the verifier rejects that.
+/// Two words that live in registers: an array would be copied to the stack for every packet.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Source {
-    version: Version,
-    /// Network order; IPv4 in its mapped form.
-    address: [u8; 16],
+    high: u64,
+    /// IPv4 in its mapped form.
+    low: u64,
 }
 
 impl Source {
@@ -99,8 +98,8 @@ impl Source {
     #[must_use]
     pub const fn v4(address: [u8; 4]) -> Self {
         Self {
-            version: Version::V4,
-            address: mapped(address),
+            high: 0,
+            low: MAPPED << 32 | u32::from_be_bytes(address) as u64,
         }
     }
 
@@ -108,31 +107,64 @@ impl Source {
     #[inline(always)]
     #[must_use]
     pub const fn v6(address: [u8; 16]) -> Self {
-        let version = match address {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..] => Version::V4,
-            _ => Version::V6,
-        };
-        Self { version, address }
-    }
-
-    /// The address, if it is IPv4.
-    #[inline(always)]
-    #[must_use]
-    pub const fn as_v4(&self) -> Option<[u8; 4]> {
-        let [.., a, b, c, d] = self.address;
-        match self.version {
-            Version::V4 => Some([a, b, c, d]),
-            Version::V6 => None,
+        let address = u128::from_be_bytes(address);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        let low = address as u64;
+        Self {
+            high: (address >> 64) as u64,
+            low,
         }
     }
 
-    /// The address as IPv6; IPv4 in its mapped form.
+    /// From the two halves of an IPv6 source, network order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_halves(high: [u8; 8], low: [u8; 8]) -> Self {
+        Self {
+            high: u64::from_be_bytes(high),
+            low: u64::from_be_bytes(low),
+        }
+    }
+
+    /// The address as a number, if it is IPv4.
+    #[inline(always)]
+    #[must_use]
+    pub const fn as_v4(&self) -> Option<u32> {
+        if self.high == 0 && self.low >> 32 == MAPPED {
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+            let address = self.low as u32;
+            Some(address)
+        } else {
+            None
+        }
+    }
+
+    /// The upper 64 bits of the IPv6 form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn high(&self) -> u64 {
+        self.high
+    }
+
+    /// The lower 64 bits of the IPv6 form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn low(&self) -> u64 {
+        self.low
+    }
+
+    /// The address as IPv6, network order; IPv4 in its mapped form.
     #[inline(always)]
     #[must_use]
     pub const fn as_v6(&self) -> [u8; 16] {
-        self.address
+        let [a, b, c, d, e, f, g, h] = self.high.to_be_bytes();
+        let [i, j, k, l, m, n, o, p] = self.low.to_be_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
 }
+
+/// Bits 64 to 95 of an IPv4-mapped address.
+const MAPPED: u64 = 0xffff;
 
 /// What follows the IP headers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,20 +1,17 @@
 //! The filter itself: one packet and the tables in, one exit out.
 //!
-//! Order: parse → host table → prefix table → allowed? → meant for a listener? → mode. Cheap and
-//! decisive first: a clean packet is done after two misses, and expiry, allow list, listeners and
-//! mode are read for a blocked source only.
+//! Order: parse → tables → allowed? → meant for a listener? → mode. Cheap and decisive first: a
+//! clean packet is done after one read of a filter, and expiry, allow list, listeners and mode are
+//! read for a blocked source only.
 
 use crate::entry::{Entry, Term};
 use crate::exit::Exit;
+use crate::lookup::{Found, Memory, find};
 use crate::maps::{Listener, Mode};
 use crate::packet::{Network, PacketBytes, Source, Transport, Unfiltered, network};
 
 /// What the filter asks: maps in the kernel, collections in tests.
-pub trait Tables {
-    /// The entry of exactly this source.
-    fn host(&self, source: &Source) -> Option<&Entry>;
-    /// The entry of the longest prefix that holds this source.
-    fn prefix(&self, source: &Source) -> Option<&Entry>;
+pub trait Tables: Memory {
     /// Whether an allowed prefix holds this source.
     fn is_allowed(&self, source: &Source) -> bool;
     /// Whether something listens there.
@@ -30,9 +27,15 @@ pub trait Tables {
 pub struct Verdict {
     /// Its way out; the one counter that it moves.
     pub exit: Exit,
-    /// Whose block it met, where the packet was dropped or would have been.
-    pub origin: Option<u8>,
+    /// On whose account, where the packet was dropped or would have been; else [`NO_RULE`].
+    ///
+    /// Not an option: of one without a value the compiler copies what happens to be in the
+    /// register, and the verifier rejects arithmetic on what may be a pointer.
+    pub rule: u32,
 }
+
+/// [`Verdict::rule`] of a packet that is on no account.
+pub const NO_RULE: u32 = u32::MAX;
 
 /// Judges a packet.
 #[inline(always)]
@@ -58,17 +61,11 @@ where
     P: PacketBytes + ?Sized,
     T: Tables + ?Sized,
 {
-    let source = &network.source;
-    // An entry whose blocks have ended says nothing of the shorter prefixes, so the search goes on.
-    let entry = match tables.host(source) {
-        Some(entry) if entry.is_live(tables.now()) => entry,
-        host => match tables.prefix(source) {
-            Some(entry) if entry.is_live(tables.now()) => entry,
-            None if host.is_none() => return passed(Exit::Clean),
-            _ => return passed(Exit::Expired),
-        },
-    };
-    judge_hit(packet, network, tables, entry)
+    match find(tables, &network.source, || tables.now()) {
+        Found::Nothing => passed(Exit::Clean),
+        Found::Ended => passed(Exit::Expired),
+        Found::Live(entry) => judge_hit(packet, network, tables, entry),
+    }
 }
 
 #[inline(always)]
@@ -145,14 +142,17 @@ where
 
 #[inline(always)]
 const fn passed(exit: Exit) -> Verdict {
-    Verdict { exit, origin: None }
+    Verdict {
+        exit,
+        rule: NO_RULE,
+    }
 }
 
 #[inline(always)]
 const fn counted(term: &Term) -> Verdict {
     Verdict {
         exit: Exit::Counted,
-        origin: Some(term.origin),
+        rule: term.rule as u32,
     }
 }
 
@@ -163,7 +163,7 @@ const fn dropped(exit: Exit, term: &Term, mode: Mode) -> Verdict {
             Mode::Enforce => exit,
             Mode::Log => Exit::LogMode,
         },
-        origin: Some(term.origin),
+        rule: term.rule as u32,
     }
 }
 

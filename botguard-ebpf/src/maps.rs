@@ -3,67 +3,137 @@
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use botguard_common::entry::{Entry, ticks};
 use botguard_common::exit::Exit;
+use botguard_common::lookup::{BucketV4, BucketV6, Memory, Word};
 use botguard_common::maps::{
-    ALLOWS, ClockReading, Config, HOSTS, LISTENER_SLOTS, Listener, Mode, NETWORKS, NO_PREALLOC,
-    ORIGINS, OriginCounters,
+    ALLOWS, ClockReading, Config, DropEvent, EVENT_RING_BYTES, EVENTS_PER_TICK, EventTokens,
+    FILTER_V4_WORDS, FILTER_V6_32_WORDS, FILTER_V6_48_WORDS, Header, LEAST_BUCKETS, LEAST_PAGES,
+    LEAST_POLICIES, LISTENER_SLOTS, Listener, MMAPABLE, Mode, NETWORKS_V6, NO_PREALLOC, Page,
+    RULES, RuleCounters, RuleName,
 };
 use botguard_common::packet::Source;
-use botguard_common::verdict::{Tables, Verdict};
+use botguard_common::verdict::{NO_RULE, Tables, Verdict};
 
-#[map(name = "block_host_v4")]
-static BLOCK_HOST_V4: HashMap<[u8; 4], Entry> = HashMap::with_max_entries(HOSTS, NO_PREALLOC);
-#[map(name = "block_host_v6")]
-static BLOCK_HOST_V6: HashMap<[u8; 16], Entry> = HashMap::with_max_entries(HOSTS, NO_PREALLOC);
-#[map(name = "block_net_v4")]
-static BLOCK_NET_V4: LpmTrie<[u8; 4], Entry> = LpmTrie::with_max_entries(NETWORKS, NO_PREALLOC);
-#[map(name = "block_net_v6")]
-static BLOCK_NET_V6: LpmTrie<[u8; 16], Entry> = LpmTrie::with_max_entries(NETWORKS, NO_PREALLOC);
+// A generation of tables. The loader makes those that grow as large as they need to be.
+#[map(name = "filter_v4")]
+static FILTER_V4: Array<u64> = Array::with_max_entries(FILTER_V4_WORDS, MMAPABLE);
+#[map(name = "hosts_v4")]
+static HOSTS_V4: Array<BucketV4<Shared>> = Array::with_max_entries(LEAST_BUCKETS, MMAPABLE);
+#[map(name = "nets_v4")]
+static NETS_V4: Array<Page> = Array::with_max_entries(LEAST_PAGES, MMAPABLE);
+#[map(name = "filter_v6_32")]
+static FILTER_V6_32: Array<u64> = Array::with_max_entries(FILTER_V6_32_WORDS, MMAPABLE);
+#[map(name = "filter_v6_48")]
+static FILTER_V6_48: Array<u64> = Array::with_max_entries(FILTER_V6_48_WORDS, MMAPABLE);
+#[map(name = "hosts_v6")]
+static HOSTS_V6: Array<BucketV6<Shared>> = Array::with_max_entries(LEAST_BUCKETS, MMAPABLE);
+#[map(name = "nets_v6")]
+static NETS_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(NETWORKS_V6, NO_PREALLOC);
+#[map(name = "policies")]
+static POLICIES: Array<Entry> = Array::with_max_entries(LEAST_POLICIES, MMAPABLE);
+#[map(name = "header")]
+static HEADER: Array<Header> = Array::with_max_entries(1, MMAPABLE);
 #[map(name = "allow_v4")]
 static ALLOW_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(ALLOWS, NO_PREALLOC);
 #[map(name = "allow_v6")]
 static ALLOW_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(ALLOWS, NO_PREALLOC);
+
+// What lasts as long as the pins.
 #[map(name = "listeners")]
 static LISTENERS: HashMap<Listener, u32> = HashMap::with_max_entries(LISTENER_SLOTS, NO_PREALLOC);
 #[map(name = "config")]
 static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map(name = "exits")]
 static EXITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Exit::COUNT, 0);
-#[map(name = "origins")]
-static ORIGIN_COUNTERS: PerCpuArray<OriginCounters> = PerCpuArray::with_max_entries(ORIGINS, 0);
+#[map(name = "rules")]
+static RULE_NAMES: Array<RuleName> = Array::with_max_entries(RULES, 0);
+#[map(name = "rule_counters")]
+static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(RULES, 0);
+#[map(name = "events")]
+static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING_BYTES, 0);
+#[map(name = "event_tokens")]
+static EVENT_TOKENS: PerCpuArray<EventTokens> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "clock")]
 static CLOCK: Array<ClockReading> = Array::with_max_entries(1, 0);
+
+/// A word that user space may write at any time. The target has no atomic loads; a volatile one
+/// of an aligned word is a single instruction.
+#[repr(transparent)]
+pub(crate) struct Shared(u64);
+
+impl Word for Shared {
+    #[inline(always)]
+    fn read(&self) -> u64 {
+        // SAFETY: a reference is live and aligned, and any bits are a `u64`.
+        unsafe { core::ptr::read_volatile(&raw const self.0) }
+    }
+}
 
 /// The maps as the filter asks them.
 pub(crate) struct KernelTables;
 
+impl Memory for KernelTables {
+    type Word = Shared;
+
+    #[inline(always)]
+    fn header(&self) -> Header {
+        HEADER.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn filter_v4(&self, word: u32) -> u64 {
+        FILTER_V4.get(word).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn hosts_v4(&self, bucket: u32) -> Option<&BucketV4<Shared>> {
+        HOSTS_V4.get(bucket)
+    }
+
+    #[inline(always)]
+    fn page_v4(&self, page: u32, cell: u8) -> u32 {
+        NETS_V4
+            .get(page)
+            .and_then(|page| page.get(usize::from(cell)).copied())
+            .unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn filter_v6_32(&self, word: u32) -> u64 {
+        FILTER_V6_32.get(word).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn filter_v6_48(&self, word: u32) -> u64 {
+        FILTER_V6_48.get(word).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn hosts_v6(&self, bucket: u32) -> Option<&BucketV6<Shared>> {
+        HOSTS_V6.get(bucket)
+    }
+
+    #[inline(always)]
+    fn net_v6(&self, source: &Source) -> u32 {
+        NETS_V6
+            .get(Key::new(128, source.as_v6()))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn policy(&self, number: u32) -> Option<&Entry> {
+        POLICIES.get(number)
+    }
+}
+
 impl Tables for KernelTables {
-    #[inline(always)]
-    fn host(&self, source: &Source) -> Option<&Entry> {
-        // SAFETY: with BPF_F_NO_PREALLOC an element is freed only after the RCU grace period in
-        // which the program runs, and user space replaces elements whole.
-        unsafe {
-            match source.as_v4() {
-                Some(address) => BLOCK_HOST_V4.get(address),
-                None => BLOCK_HOST_V6.get(source.as_v6()),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn prefix(&self, source: &Source) -> Option<&Entry> {
-        match source.as_v4() {
-            Some(address) => BLOCK_NET_V4.get(Key::new(32, address)),
-            None => BLOCK_NET_V6.get(Key::new(128, source.as_v6())),
-        }
-    }
-
     #[inline(always)]
     fn is_allowed(&self, source: &Source) -> bool {
         match source.as_v4() {
-            Some(address) => ALLOW_V4.get(Key::new(32, address)).is_some(),
+            Some(address) => ALLOW_V4.get(Key::new(32, address.to_be_bytes())).is_some(),
             None => ALLOW_V6.get(Key::new(128, source.as_v6())).is_some(),
         }
     }
@@ -75,10 +145,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn now(&self) -> u32 {
-        // SAFETY: the helper takes no argument and only reads a clock.
-        let jiffies = unsafe { bpf_jiffies64() };
         ticks(
-            jiffies,
+            jiffies(),
             CONFIG.get(0).map_or(0, |config| config.anchor_jiffies),
         )
     }
@@ -100,10 +168,10 @@ pub(crate) fn count(verdict: &Verdict) {
         // SAFETY: a live slot of this CPU's own; XDP is not preempted by itself on one CPU.
         unsafe { *counter += 1 };
     }
-    let Some(origin) = verdict.origin else {
+    if verdict.rule == NO_RULE {
         return;
-    };
-    if let Some(counters) = ORIGIN_COUNTERS.get_ptr_mut(u32::from(origin)) {
+    }
+    if let Some(counters) = RULE_COUNTERS.get_ptr_mut(verdict.rule) {
         // SAFETY: as above.
         unsafe {
             if verdict.exit.is_drop() {
@@ -115,6 +183,50 @@ pub(crate) fn count(verdict: &Verdict) {
     }
 }
 
+/// Whether somebody listens for drops and this CPU has not told enough of them in this tick. With
+/// nobody listening it costs one comparison.
+#[inline(always)]
+pub(crate) fn may_tell() -> Option<u64> {
+    let config = CONFIG.get(0)?;
+    if config.events_until == 0 {
+        return None;
+    }
+    let jiffies = jiffies();
+    let tick = ticks(jiffies, config.anchor_jiffies);
+    (tick < config.events_until && take_token(tick)).then_some(jiffies)
+}
+
+/// Tells of a packet that was dropped, or would have been.
+#[inline(always)]
+pub(crate) fn tell(event: &DropEvent) {
+    // A full ring loses the event, which is a sample anyway.
+    let _full: Result<(), i32> = EVENTS.output::<DropEvent>(event, BPF_RB_NO_WAKEUP);
+}
+
+/// The reader polls; a wake-up for each event would cost more than the event.
+const BPF_RB_NO_WAKEUP: u64 = 1;
+
+#[inline(always)]
+fn take_token(tick: u32) -> bool {
+    let Some(tokens) = EVENT_TOKENS.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: a live slot of this CPU's own; XDP is not preempted by itself on one CPU.
+    unsafe {
+        if (*tokens).tick != tick {
+            *tokens = EventTokens {
+                tick,
+                left: EVENTS_PER_TICK,
+            };
+        }
+        if (*tokens).left == 0 {
+            return false;
+        }
+        (*tokens).left -= 1;
+    }
+    true
+}
+
 /// Leaves a clock reading for user space.
 #[inline(always)]
 pub(crate) fn tell_clock(reading: ClockReading) {
@@ -123,4 +235,10 @@ pub(crate) fn tell_clock(reading: ClockReading) {
         // and both are of the present.
         unsafe { *slot = reading };
     }
+}
+
+#[inline(always)]
+fn jiffies() -> u64 {
+    // SAFETY: the helper takes no argument and only reads a clock.
+    unsafe { bpf_jiffies64() }
 }

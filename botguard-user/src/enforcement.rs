@@ -1,9 +1,9 @@
 //! Floor 3: what is blocked and allowed, and its compiled copy in the kernel.
 //!
 //! ```text
-//! BlockList (truth) ─► plan (pure: desired − actual) ─► KernelFilter (maps, pinned)
-//!      ▲ insert, expire        KernelClock: wall time ─► ticks
-//!      └─ NeverBlock refuses what would shut the operator out
+//! BlockList (truth) ─► plan (pure) ─► tables (words) ─► KernelFilter (maps, pinned)
+//!   ▲ single blocks, layers  KernelClock: wall time ─► ticks
+//!   └─ NeverBlock refuses what would shut the operator out
 //! ```
 //!
 //! Not here: the decision to ban (engine), and the file that survives a reboot (store).
@@ -20,6 +20,8 @@ pub mod never_block;
 pub mod kernel_clock;
 pub mod plan;
 pub mod recovery;
+pub mod rules;
+pub mod tables;
 
 pub mod kernel;
 

@@ -16,6 +16,8 @@ mod model;
 #[path = "kernel/network.rs"]
 mod network;
 
+#[path = "kernel/agreement.rs"]
+mod agreement;
 #[path = "kernel/attach.rs"]
 mod attach;
 #[path = "kernel/rules.rs"]

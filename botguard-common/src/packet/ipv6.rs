@@ -33,9 +33,12 @@ pub(super) fn network<P: PacketBytes + ?Sized>(
     if first >> 4 != 6 {
         return Err(Unfiltered::BadHeader);
     }
-    let source = packet.read(offset + SOURCE).ok_or(Unfiltered::Truncated)?;
+    let high = packet.read(offset + SOURCE).ok_or(Unfiltered::Truncated)?;
+    let low = packet
+        .read(offset + SOURCE + 8)
+        .ok_or(Unfiltered::Truncated)?;
     Ok(Network {
-        source: Source::v6(source),
+        source: Source::of_halves(high, low),
         version: Version::V6,
         offset,
     })

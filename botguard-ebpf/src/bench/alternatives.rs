@@ -85,10 +85,7 @@ const MISS: u64 = u64::MAX;
 #[inline(always)]
 fn address(ctx: &XdpContext) -> u32 {
     match network(&Packet::of(ctx)) {
-        Ok(network) => match network.source.as_v4() {
-            Some(address) => u32::from_be_bytes(address),
-            None => 0,
-        },
+        Ok(network) => network.source.as_v4().unwrap_or(0),
         Err(_) => 0,
     }
 }

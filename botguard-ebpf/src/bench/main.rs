@@ -8,6 +8,8 @@
 
 #[path = "../ctx.rs"]
 mod ctx;
+#[path = "../filter.rs"]
+mod filter;
 #[path = "../maps.rs"]
 #[expect(
     dead_code,
@@ -21,22 +23,9 @@ mod keys;
 mod layout;
 mod peers;
 
-use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_action::XDP_ABORTED;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use botguard_common::verdict::judge;
-
-/// The product's program.
-#[inline(always)]
-fn filter(ctx: &XdpContext) -> u32 {
-    let verdict = judge(&ctx::Packet::of(ctx), &maps::KernelTables);
-    maps::count(&verdict);
-    if verdict.exit.is_drop() {
-        XDP_DROP
-    } else {
-        XDP_PASS
-    }
-}
 
 macro_rules! programs {
     ($($judge:path => $warm:ident $cold_v4:ident $cold_v6:ident;)*) => {$(
@@ -69,7 +58,7 @@ programs! {
     peers::hash => hash hash_cold_v4 hash_cold_v6;
     peers::lpm => lpm lpm_cold_v4 lpm_cold_v6;
     peers::hash_lpm => hash_lpm hash_lpm_cold_v4 hash_lpm_cold_v6;
-    filter => filter_warm filter_cold_v4 filter_cold_v6;
+    filter::filter => filter_warm filter_cold_v4 filter_cold_v6;
     alternatives::slots_of_8 => slots8 slots8_cold_v4 slots8_cold_v6;
     alternatives::slots_of_16 => slots16 slots16_cold_v4 slots16_cold_v6;
     alternatives::inner_slots_of_8 => inner8 inner8_cold_v4 inner8_cold_v6;

@@ -77,7 +77,7 @@ pub(crate) fn hash_lpm(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn in_hash(source: &Source) -> bool {
     match source.as_v4() {
-        Some(address) => HASH_V4.get_ptr(address).is_some(),
+        Some(address) => HASH_V4.get_ptr(address.to_be_bytes()).is_some(),
         None => HASH_V6.get_ptr(source.as_v6()).is_some(),
     }
 }
@@ -85,7 +85,7 @@ fn in_hash(source: &Source) -> bool {
 #[inline(always)]
 fn in_lpm(source: &Source) -> bool {
     match source.as_v4() {
-        Some(address) => LPM_V4.get(Key::new(32, address)).is_some(),
+        Some(address) => LPM_V4.get(Key::new(32, address.to_be_bytes())).is_some(),
         None => LPM_V6.get(Key::new(128, source.as_v6())).is_some(),
     }
 }

@@ -207,8 +207,11 @@ pub struct Kernel {
     pub n_entries: u64,
     /// Packets by the program's way out.
     pub exits: Vec<Counter>,
-    /// Packets dropped, by the origin of the rule.
+    /// Packets dropped, by rule.
     pub drops: Vec<Counter>,
+    /// Packets that passed because the mode is log or a block only counts, by rule.
+    #[serde(default)]
+    pub would_drop: Vec<Counter>,
 }
 
 /// One interface the filter is attached to.

@@ -10,7 +10,7 @@ use crate::admin::operations::{self, Site};
 use crate::admin::protocol::{Done, Request, Response};
 use crate::admin::socket::Actor;
 use crate::audit::writer::AuditLog;
-use crate::daemon::enforcer::{Enforcer, KernelSide, Start};
+use crate::daemon::enforcer::{Enforcer, Fill, KernelSide, Start};
 use crate::enforcement::kernel::KernelFilter;
 use crate::enforcement::never_block::NeverBlock;
 use crate::settings::Loaded;
@@ -92,6 +92,7 @@ impl Local {
             guard: NeverBlock::of_host(),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
+            fill: Fill::AtChange,
         };
         let enforcer = Enforcer::new(start, KernelSide::open(&settings.kernel), now);
         let audit = AuditLog::open(&settings.audit.path)

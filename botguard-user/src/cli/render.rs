@@ -109,6 +109,10 @@ fn render_kernel(f: &mut fmt::Formatter<'_>, kernel: &Kernel) -> fmt::Result {
             writeln!(f, "{title:<11} {:<26} {}", counter.name, counter.packets)?;
         }
     }
+    let would_drop = kernel.would_drop.iter();
+    for counter in would_drop.filter(|counter| counter.packets > 0) {
+        writeln!(f, "would drop  {:<26} {}", counter.name, counter.packets)?;
+    }
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::admin::protocol;
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
 use crate::enforcement::list::{BlockList, Covering};
 use crate::enforcement::never_block::NeverBlock;
+use crate::enforcement::recovery::Recovered;
 use crate::enforcement::settings::KernelSettings;
 use crate::engine::decision::BanProposal;
 use crate::engine::facts::Standing;
@@ -64,6 +65,17 @@ pub struct Start {
     pub mode: Mode,
     /// `[kernel] scope`.
     pub default_scope: Scope,
+    /// When the kernel is brought to the lists.
+    pub fill: Fill,
+}
+
+/// When the kernel is brought to the lists of the store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fill {
+    /// At once: by the daemon.
+    Now,
+    /// With the first change: by a command, which may only want to look.
+    AtChange,
 }
 
 /// What became of an automatic ban.
@@ -100,6 +112,7 @@ impl Enforcer {
             configured: start.mode,
             set: contents.mode,
         };
+        let fill = start.fill;
         let enforcer = Self {
             lists: RwLock::new(list),
             kernel: Mutex::new(kernel),
@@ -109,9 +122,12 @@ impl Enforcer {
             default_scope: start.default_scope,
             store_problem: start.store_problem,
         };
-        enforcer.fill(now);
-        // After the filling, so that what ended while nobody was there leaves the store as well.
-        enforcer.expire(now);
+        if fill == Fill::Now {
+            enforcer.fill(now);
+            // After the filling, so that what ended while nobody was there leaves the store as
+            // well.
+            enforcer.expire(now);
+        }
         enforcer
     }
 
@@ -298,7 +314,8 @@ impl Enforcer {
     /// Entries first, mode last: a filter that was never filled drops nothing meanwhile.
     fn fill(&self, now: Wall) {
         let lists = self.lists.read();
-        self.kernel.lock().fill(&lists, now);
+        // Kept as the kernel's problem.
+        let _noted: Result<(), KernelError> = self.kernel.lock().fill(&lists, now);
         drop(lists);
         // Held, so that a kill switch thrown meanwhile is not undone.
         let bound = self.bound.lock();
@@ -313,7 +330,12 @@ impl Enforcer {
 /// What the kernel holds, put into the store that knows nothing of it; else the next filling would
 /// unblock everybody.
 fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
-    let (blocks, allows) = kernel.recover(now);
+    let Recovered {
+        blocks,
+        lists: _,
+        asns: _,
+        allows,
+    } = kernel.recover(now);
     let changes: Vec<_> = (blocks.iter().cloned().map(Change::PutBlock))
         .chain(allows.iter().cloned().map(Change::PutAllow))
         .collect();

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::StartError;
-use super::enforcer::{Enforcer, KernelSide, Start};
+use super::enforcer::{Enforcer, Fill, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
 use super::reserved::Reserved;
 use super::running::Daemon;
@@ -65,6 +65,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
             guard: guard(settings),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
+            fill: Fill::Now,
         },
         kernel,
         now.wall,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use botguard_common::maps::RuleCounters;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ use crate::enforcement::never_block::own_addresses;
 use crate::telemetry::metrics;
 use crate::words::block::Origin;
 use crate::words::clock::{Now, Wall};
+use crate::words::rule::Rule;
 
 /// Runs until `shutdown`.
 pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
@@ -106,12 +108,19 @@ impl Drops {
 }
 
 fn since(last: &KernelStats, stats: &KernelStats) -> Vec<DropsRecord> {
-    let pairs = stats.origins.iter().zip(&last.origins);
-    pairs
-        .map(|((origin, now), (_, before))| DropsRecord {
-            rule: origin.name().to_owned(),
-            packets: now.dropped.saturating_sub(before.dropped),
-            would_have_dropped: now.would_drop.saturating_sub(before.would_drop),
+    let before = |rule: &Rule| {
+        let mut rules = last.rules.iter();
+        let before = rules.find(|(of, _)| of == rule);
+        before.map_or_else(RuleCounters::default, |(_, counters)| *counters)
+    };
+    (stats.rules.iter())
+        .map(|(rule, now)| {
+            let before = before(rule);
+            DropsRecord {
+                rule: rule.to_string(),
+                packets: now.dropped.saturating_sub(before.dropped),
+                would_have_dropped: now.would_drop.saturating_sub(before.would_drop),
+            }
         })
         .filter(|record| record.packets + record.would_have_dropped > 0)
         .collect()
@@ -119,28 +128,21 @@ fn since(last: &KernelStats, stats: &KernelStats) -> Vec<DropsRecord> {
 
 #[cfg(test)]
 mod tests {
-    use botguard_common::maps::OriginCounters;
-
     use super::*;
 
     #[test]
     fn drops_are_counted_from_the_last_record() {
+        let counters = |dropped, would_drop| RuleCounters {
+            dropped,
+            would_drop,
+        };
         let stats = |dropped, would_drop| KernelStats {
             exits: vec![],
-            origins: vec![
+            rules: vec![
+                (Rule::Single(Origin::Operator), counters(0, 0)),
                 (
-                    Origin::Operator,
-                    OriginCounters {
-                        dropped: 0,
-                        would_drop: 0,
-                    },
-                ),
-                (
-                    Origin::Automatic,
-                    OriginCounters {
-                        dropped,
-                        would_drop,
-                    },
+                    Rule::Single(Origin::Automatic),
+                    counters(dropped, would_drop),
                 ),
             ],
         };
@@ -151,7 +153,15 @@ mod tests {
             (records[0].rule.as_str(), records[0].packets),
             ("automatic", 7)
         );
-        // Maps that were made anew begin at zero.
+        // A rule that is new begins at zero, and so do maps that were made anew.
+        let mut with_list = stats(5, 1);
+        let list = Rule::List("spam".parse().unwrap());
+        with_list.rules.push((list, counters(3, 0)));
+        let records = since(&stats(5, 1), &with_list);
+        assert_eq!(
+            (records[0].rule.as_str(), records[0].packets),
+            ("list:spam", 3)
+        );
         assert_eq!(since(&stats(5, 1), &stats(0, 0)), []);
     }
 }

@@ -1,46 +1,59 @@
-//! The filter in the kernel: attach it, change its tables, read its counters.
+//! The filter in the kernel: attach it, bring its tables to the lists, read its counters.
 //!
 //! The filter lives in its pins, not in this process: [`KernelFilter::attach`] sets it up or adopts
 //! what a former process left, [`KernelFilter::open`] reaches it without attaching anything, and
-//! dropping either leaves it filtering. Input are the operations of `enforcement::plan`; what to
-//! block is decided elsewhere.
+//! dropping either leaves it filtering.
+//!
+//! Tables are written in two ways. [`KernelFilter::fill`] makes a new generation of them aside,
+//! with a program of its own, and puts it in the place of the old one between two packets: one
+//! step, however much it changes. [`KernelFilter::refresh`] follows a single block by a few stores
+//! into the tables in force. What a process finds pinned it never writes to: its first change is a
+//! new generation. So nothing depends on how a former writer ended.
 
 use std::path::Path;
-use std::time::Duration;
 
-use aya::maps::PerCpuValues;
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
-use botguard_common::exit::Exit;
 use botguard_common::maps as shared;
-use botguard_common::maps::{ClockReading, Config, OriginCounters};
+use botguard_common::maps::Config;
+use ipnet::IpNet;
 
-use super::kernel_clock::{KernelClock, jiffies_per_second};
-use super::plan::{Entries, Operation};
+use super::list::BlockList;
+use super::plan::{self, Plan};
+use super::rules::RuleNumbers;
 use super::settings::{AttachMode, KernelSettings};
-use crate::words::block::Origin;
+use super::tables::{Contents, Needs, Sizes, WriteError};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
 mod attach;
+mod clock;
 mod error;
+mod generation;
+mod lasting;
 mod listeners;
 mod netlink;
 mod object;
 mod pins;
-mod tables;
+mod stats;
 
 pub use error::KernelError;
 pub use listeners::{LocalListener, Protocol, expand_wildcards};
 pub use netlink::NetlinkError;
+pub use stats::KernelStats;
 
+use attach::Generation;
+use generation::KernelTables;
+use lasting::{Lasting, PRESENT, gone, of_map};
 use pins::{PinLock, Pins};
-use tables::{PRESENT, Tables, gone, of_map};
 
 /// A pinned filter.
 pub struct KernelFilter {
     pins: Pins,
-    tables: Tables,
+    lasting: Lasting,
+    rules: RuleNumbers,
+    /// The tables in force, if this process made them.
+    tables: Option<KernelTables>,
     clock: Xdp,
     _lock: PinLock,
 }
@@ -57,36 +70,12 @@ pub struct Attachment {
     pub program_id: u32,
 }
 
-/// What the filter has done since its maps were made.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct KernelStats {
-    /// Packets by their way out, in the order of [`Exit::ALL`].
-    pub exits: Vec<(Exit, u64)>,
-    /// Packets of blocked sources by who blocked them.
-    pub origins: Vec<(Origin, OriginCounters)>,
-}
-
-impl KernelStats {
-    /// Packets that took this way out.
-    #[must_use]
-    pub fn exit(&self, exit: Exit) -> u64 {
-        let mut exits = self.exits.iter();
-        exits.find(|(of, _)| *of == exit).map_or(0, |(_, n)| *n)
-    }
-
-    /// Packets dropped.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        let drops = self.exits.iter().filter(|(exit, _)| exit.is_drop());
-        drops.map(|(_, n)| n).sum()
-    }
-}
-
 impl KernelFilter {
     /// Attaches the filter to the interfaces of the settings, and to no other. What is pinned is
     /// adopted: maps with their entries and mode, links with a new program, between two packets.
     ///
-    /// A new filter is in log mode, with no entries and no listeners.
+    /// Its tables are those that were pinned, empty ones for a new filter, until the first
+    /// [`Self::fill`]. A new filter is in log mode, with no listeners.
     ///
     /// Errors: configuration (no such interface, foreign program, no bpffs, driver refuses) or
     /// internal (privileges, verifier, another process has the pins). Nothing new stays attached or pinned then.
@@ -121,44 +110,133 @@ impl KernelFilter {
         let path = pins.clock_program();
         let clock = Xdp::from_pin(&path, XdpAttachType::Interface)
             .map_err(|error| KernelError::pin(&path, error))?;
+        let lasting = Lasting::open(&pins)?;
         Ok(Self {
-            tables: Tables::open(&pins)?,
+            rules: lasting.rules()?,
+            lasting,
+            tables: None,
             pins,
             clock,
             _lock: lock,
         })
     }
 
-    /// The kernel's clock beside the wall clock's `now`, for compiling entries at once.
-    pub fn clock(&self, now: Wall) -> Result<KernelClock, KernelError> {
-        let config = self.config()?;
-        Ok(KernelClock {
-            jiffies: self
-                .read_clock(1)?
-                .jiffies
-                .saturating_sub(config.anchor_jiffies),
-            jiffies_per_second: config.jiffies_per_second,
-            wall: now,
-        })
-    }
-
-    /// Carries operations out, in order.
+    /// Brings the tables to the lists, whatever they held, in one step.
     ///
-    /// Errors: a table is full or gone; the operations before stand, and repeating all is safe.
-    pub fn apply(&mut self, operations: &[Operation]) -> Result<(), KernelError> {
-        operations
-            .iter()
-            .try_for_each(|operation| match *operation {
-                Operation::Put { network, entry } => self.tables.put(network, entry),
-                Operation::Delete { network } => self.tables.delete(network),
-                Operation::Allow { network } => self.tables.allow(network),
-                Operation::Unallow { network } => self.tables.unallow(network),
-            })
+    /// Errors: more than the tables can hold (the operator's fault), or the kernel refuses
+    /// (internal); what was in force stays in force.
+    pub fn fill(&mut self, list: &BlockList, now: Wall) -> Result<(), KernelError> {
+        let mut rules = self.rules.clone();
+        let changes = rules.follow(list.layer_rules())?;
+        for (number, rule) in &changes.given {
+            self.lasting.name_rule(*number, rule)?;
+        }
+        let clock = self.clock(now)?;
+        let plan = Plan {
+            list,
+            clock: &clock,
+            rules: &rules,
+        };
+        let generation = self.filled(plan)?;
+        self.tables = Some(generation.take_over(&self.pins)?);
+        self.rules = rules;
+        for number in changes.freed {
+            self.lasting.unname_rule(number)?;
+        }
+        Ok(())
     }
 
-    /// What is blocked and allowed. Cost: a walk over all entries.
-    pub fn entries(&self) -> Result<Entries, KernelError> {
-        self.tables.entries()
+    /// A generation that holds what the lists come to.
+    fn filled(&self, plan: Plan<'_>) -> Result<Generation, KernelError> {
+        let mut needs = plan::needs(plan.list);
+        loop {
+            let sizes = Sizes::of(&needs)?;
+            let mut generation = Generation::load(&self.pins, &sizes, random_seed())?;
+            match plan::fill(plan, &mut generation.tables) {
+                Ok(()) => return Ok(generation),
+                // Counted too few policies, or too many hosts met in one place.
+                Err(WriteError::Full(_)) => {
+                    let Needs {
+                        hosts_v4,
+                        hosts_v6,
+                        pages,
+                        policies,
+                    } = needs;
+                    needs = Needs {
+                        hosts_v4: 2 * hosts_v4,
+                        hosts_v6: 2 * hosts_v6,
+                        pages: 2 * pages,
+                        policies: 2 * policies.max(shared::LEAST_POLICIES as usize),
+                    };
+                }
+                Err(WriteError::Trie(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Follows changes of the single blocks and allows of these networks.
+    ///
+    /// Errors: as [`Self::fill`], which takes over where the tables have no room left, and where
+    /// this process has not made them.
+    pub fn refresh(
+        &mut self,
+        list: &BlockList,
+        networks: &[IpNet],
+        now: Wall,
+    ) -> Result<(), KernelError> {
+        let is_small = networks.iter().all(is_written_in_place);
+        let clock = self.clock(now)?;
+        let Some(tables) = self.tables.as_mut().filter(|_| is_small) else {
+            return self.fill(list, now);
+        };
+        let plan = Plan {
+            list,
+            clock: &clock,
+            rules: &self.rules,
+        };
+        let written = tables.marked(|tables| {
+            let mut networks = networks.iter();
+            networks.try_for_each(|network| plan::refresh(plan, tables, network))
+        });
+        match written {
+            Ok(()) => Ok(()),
+            Err(WriteError::Full(_)) => self.fill(list, now),
+            Err(WriteError::Trie(error)) => {
+                // Half of it may be written: the next change makes a new generation.
+                self.tables = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// What is blocked and allowed. Cost: a walk over all tables.
+    pub fn contents(&self) -> Result<Contents, KernelError> {
+        match &self.tables {
+            Some(tables) => tables.contents(),
+            None => generation::pinned_contents(&self.pins),
+        }
+    }
+
+    /// How many entries stand in the tables: hosts, networks and allows.
+    pub fn n_entries(&self) -> Result<u64, KernelError> {
+        match &self.tables {
+            Some(tables) => Ok(tables.n_entries()),
+            None => {
+                let contents = self.contents()?;
+                Ok((contents.blocks.len() + contents.allows.len()) as u64)
+            }
+        }
+    }
+
+    /// The numbers by which the tables' policies name rules.
+    #[must_use]
+    pub const fn rules(&self) -> &RuleNumbers {
+        &self.rules
+    }
+
+    /// Whether a writer of the tables was killed in the middle of a change.
+    pub fn is_dirty(&self) -> Result<bool, KernelError> {
+        Ok(generation::pinned_header(&self.pins)?.state == shared::DIRTY)
     }
 
     /// Carries drops out, or only counts them: in one cell, so the kill switch is instant.
@@ -185,7 +263,7 @@ impl KernelFilter {
     /// Replaces the listeners that scope `listeners` protects. New ones are there before old ones
     /// go.
     pub fn set_listeners(&mut self, listeners: &[LocalListener]) -> Result<(), KernelError> {
-        let map = &mut self.tables.listeners;
+        let map = &mut self.lasting.listeners;
         let wanted = listeners::keys(listeners);
         let present: Result<Vec<_>, _> = map.keys().collect();
         let present = of_map(shared::LISTENERS, present)?;
@@ -196,24 +274,6 @@ impl KernelFilter {
             of_map(shared::LISTENERS, gone(map.remove(key)))?;
         }
         Ok(())
-    }
-
-    /// The counters, summed over the CPUs.
-    pub fn stats(&self) -> Result<KernelStats, KernelError> {
-        let exits = Exit::ALL.into_iter().map(|exit| {
-            let counts = self.tables.exits.get(&exit.index(), 0);
-            Ok((exit, of_map(shared::EXITS, counts)?.iter().sum()))
-        });
-        let origins = [Origin::Operator, Origin::Automatic]
-            .into_iter()
-            .map(|origin| {
-                let counts = self.tables.origins.get(&(origin as u32), 0);
-                Ok((origin, sum(&of_map(shared::ORIGIN_COUNTERS, counts)?)))
-            });
-        Ok(KernelStats {
-            exits: exits.collect::<Result<_, KernelError>>()?,
-            origins: origins.collect::<Result<_, KernelError>>()?,
-        })
     }
 
     /// Where the filter is attached.
@@ -252,48 +312,12 @@ impl KernelFilter {
         remove(&pins)
     }
 
-    /// Finds the rate of jiffies, once in the life of the maps, and sets the anchor.
-    fn calibrate(&mut self) -> Result<(), KernelError> {
-        let config = self.config()?;
-        if config.anchor_jiffies != 0 {
-            return Ok(());
-        }
-        let first = self.read_clock(1)?;
-        let jiffies_per_second = loop {
-            // The kernel repeats the program, so this waits for the very clock it measures.
-            let reading = self.read_clock(CLOCK_REPEAT)?;
-            let elapsed_ns = reading.boot_ns.saturating_sub(first.boot_ns);
-            if u128::from(elapsed_ns) >= CALIBRATION.as_nanos() {
-                let passed = reading.jiffies.saturating_sub(first.jiffies);
-                break jiffies_per_second(passed, elapsed_ns).ok_or_else(|| {
-                    KernelError::Clock(format!("{passed} jiffies in {elapsed_ns} ns"))
-                })?;
-            }
-        };
-        self.set_config(Config {
-            anchor_jiffies: first.jiffies.saturating_sub(ANCHOR_AHEAD).max(1),
-            jiffies_per_second,
-            ..config
-        })
-    }
-
-    fn read_clock(&self, repeat: u32) -> Result<ClockReading, KernelError> {
-        let packet = [0; 64];
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(&packet);
-        options.repeat = repeat;
-        self.clock
-            .test_run(options)
-            .map_err(|error| KernelError::Clock(error.to_string()))?;
-        of_map(shared::CLOCK, self.tables.clock.get(&0, 0))
-    }
-
     fn config(&self) -> Result<Config, KernelError> {
-        of_map(shared::CONFIG, self.tables.config.get(&0, 0))
+        of_map(shared::CONFIG, self.lasting.config.get(&0, 0))
     }
 
     fn set_config(&mut self, config: Config) -> Result<(), KernelError> {
-        of_map(shared::CONFIG, self.tables.config.set(0, config, 0))
+        of_map(shared::CONFIG, self.lasting.config.set(0, config, 0))
     }
 }
 
@@ -305,13 +329,6 @@ impl std::fmt::Debug for KernelFilter {
     }
 }
 
-/// Long enough to tell 250 from 300 jiffies a second: 62 or 63 against 75.
-const CALIBRATION: Duration = Duration::from_millis(250);
-/// A few milliseconds of clock readings in one system call.
-const CLOCK_REPEAT: u32 = 50_000;
-/// Jiffies that the anchor lies in the past, so that an end may too.
-const ANCHOR_AHEAD: u64 = 1 << 16;
-
 /// Links first, so that no packet meets a filter that is half gone.
 fn remove(pins: &Pins) -> Result<(), KernelError> {
     for interface in pins.linked_interfaces()? {
@@ -320,11 +337,19 @@ fn remove(pins: &Pins) -> Result<(), KernelError> {
     pins.remove_all()
 }
 
-fn sum(counters: &PerCpuValues<OriginCounters>) -> OriginCounters {
-    counters
-        .iter()
-        .fold(OriginCounters::default(), |sum, cpu| OriginCounters {
-            dropped: sum.dropped + cpu.dropped,
-            would_drop: sum.would_drop + cpu.would_drop,
-        })
+/// Whether a change of this network is a few stores. What is wider is a new generation, since its
+/// tables would have to be written cell by cell.
+const fn is_written_in_place(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() >= 16,
+        IpNet::V6(network) => network.prefix_len() >= 40,
+    }
+}
+
+/// A seed that nobody outside can know.
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    // It fails only where the kernel has no random numbers; a fixed seed still filters.
+    let _filled: Result<(), aws_lc_rs::error::Unspecified> = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::layer_index::LayerIndex;
 use super::layers::Layers;
 use super::network_map::{NetworkMap, canonical_network};
+use super::network_set::{Address as _, Prefix};
 use crate::engine::facts::Standing;
 use crate::words::address::{canonical, host_network};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
@@ -203,19 +204,53 @@ impl BlockList {
             .filter(move |block| is_live(block, now))
     }
 
-    /// Every network within `network` that has a block, itself included.
-    pub(super) fn blocked_within(&self, network: IpNet) -> impl Iterator<Item = IpNet> {
-        self.blocks.within(network).map(|(network, _)| *network)
+    /// Single blocks, by network, of every network within `network`, itself included, in order.
+    pub(super) fn blocks_within(&self, network: IpNet) -> impl Iterator<Item = (&IpNet, &[Block])> {
+        let within = self.blocks.within(network);
+        within.map(|(network, blocks)| (network, blocks.as_slice()))
     }
 
-    /// Every network that has a block.
-    pub(super) fn blocked_networks(&self) -> impl Iterator<Item = IpNet> {
-        self.blocks.iter().map(|(network, _)| *network)
+    /// Single blocks of every network that holds the whole of `network` and is wider.
+    pub(super) fn blocks_around(&self, network: &IpNet) -> impl Iterator<Item = &Block> {
+        let len = network.prefix_len();
+        self.blocks
+            .covering(*network)
+            .filter(move |(wider, _)| wider.prefix_len() < len)
+            .flat_map(|(_network, blocks)| blocks)
     }
 
-    /// Whether exactly this network has a block.
-    pub(super) fn has_block(&self, network: &IpNet) -> bool {
-        self.blocks.get(network).is_some()
+    /// Every allowed network within `network`, itself included, in order.
+    pub(super) fn allows_within(&self, network: IpNet) -> impl Iterator<Item = &IpNet> {
+        self.allows.within(network).map(|(network, _)| network)
+    }
+
+    /// Whether an allowed network holds the whole of `network` and is wider.
+    pub(super) fn is_allowed_around(&self, network: &IpNet) -> bool {
+        let mut covering = self.allows.covering(*network);
+        covering.any(|(wider, _)| wider.prefix_len() < network.prefix_len())
+    }
+
+    /// Whether any host of the address's /24 is listed.
+    pub(super) fn has_host_in_24(&self, address: u32) -> bool {
+        let net = Prefix {
+            address: address.truncated(24),
+            len: 24,
+        };
+        let mut single = self.blocks.within(net.network());
+        let mut nodes = self.index.within(net).iter();
+        single.any(|(network, _)| network.prefix_len() == 32)
+            || nodes.any(|node| node.prefix().len == 32)
+    }
+
+    /// How many different ends single blocks have, at most.
+    pub(super) fn n_ends(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Every rule that has a list or system.
+    pub fn layer_rules(&self) -> impl Iterator<Item = Rule> {
+        let layers = self.index.layers().iter();
+        layers.map(|layer| layer.rule.clone())
     }
 
     /// Whether exactly this network is allowed.

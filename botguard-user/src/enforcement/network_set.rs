@@ -21,6 +21,12 @@ pub trait Address: Copy + Ord + Send + Sync + std::fmt::Debug + 'static {
     fn last(self, len: u8) -> Self;
     /// The network of this address and length.
     fn network(self, len: u8) -> IpNet;
+    /// The network, if it is of this family.
+    fn prefix_of(network: &IpNet) -> Option<Prefix<Self>>;
+    /// The address before, if there is one.
+    fn before(self) -> Option<Self>;
+    /// The address after, if there is one.
+    fn after(self) -> Option<Self>;
 }
 
 impl Address for u32 {
@@ -37,6 +43,21 @@ impl Address for u32 {
     fn network(self, len: u8) -> IpNet {
         IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from(self), len.min(32)))
     }
+
+    fn prefix_of(network: &IpNet) -> Option<Prefix<Self>> {
+        match network {
+            IpNet::V4(network) => Some((*network).into()),
+            IpNet::V6(_) => None,
+        }
+    }
+
+    fn before(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+
+    fn after(self) -> Option<Self> {
+        self.checked_add(1)
+    }
 }
 
 impl Address for u128 {
@@ -52,6 +73,21 @@ impl Address for u128 {
 
     fn network(self, len: u8) -> IpNet {
         IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(self), len.min(128)))
+    }
+
+    fn prefix_of(network: &IpNet) -> Option<Prefix<Self>> {
+        match network {
+            IpNet::V6(network) => Some((*network).into()),
+            IpNet::V4(_) => None,
+        }
+    }
+
+    fn before(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+
+    fn after(self) -> Option<Self> {
+        self.checked_add(1)
     }
 }
 

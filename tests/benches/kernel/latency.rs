@@ -1,7 +1,6 @@
 //! How long a change of the list takes to be enforced: a large list, many bans at once, and one ban
 //! as a packet on another core sees it.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -14,7 +13,7 @@ use botguard_tests::wait::now;
 use nix::unistd::Pid;
 
 use crate::object::{XDP_DROP, run};
-use crate::ours::{Ours, host_network, list};
+use crate::ours::{Ours, list};
 use crate::packets::syn_v4;
 use crate::place::Place;
 use crate::{Scale, pin_to, progress};
@@ -36,14 +35,14 @@ pub(crate) fn measure(place: &Place, scale: Scale, report: &mut Report) -> Resul
     for round in 0..scale.rounds {
         progress(&format!("latency, round {} of {}", round + 1, scale.rounds));
         let mut ours = Ours::start(&place.pins(&format!("latency-{round}")), &[])?;
-        ours.set_list(list(&hosts));
+        ours.set_list(list(&hosts)?);
         let start = now();
         ours.enforce()?;
         loads.push(ms_since(start));
         let first = hosts.hosts.first().context("no hosts")?;
         check(ours.program(), *first, true)?;
         let start = now();
-        ours.ban_all(at_once)?;
+        ours.ban(at_once)?;
         deltas.push(ms_since(start));
         let last = at_once.last().context("no bans")?;
         check(ours.program(), *last, true)?;
@@ -141,18 +140,17 @@ impl Watch {
 
     /// Bans a host that the other core is sending from, and lifts it again.
     fn ban(&self, ours: &mut Ours, host: u32) -> Result<(f64, f64)> {
-        let network = host_network(host);
         self.source.store(host, Ordering::Release);
         self.dropped.store(0, Ordering::Release);
         self.passed.store(0, Ordering::Release);
         // The first may still be of the source before.
         self.wait(|| self.passed.load(Ordering::Acquire) > 2)?;
         let start = self.elapsed();
-        ours.ban(network)?;
+        ours.ban(&[host])?;
         let called = self.elapsed();
         self.wait(|| self.dropped.load(Ordering::Acquire) != 0)?;
         let dropped = self.dropped.load(Ordering::Acquire);
-        ours.unban(IpAddr::from(host.to_be_bytes()).into())?;
+        ours.unban(host)?;
         Ok((us(called - start), us(dropped.saturating_sub(start))))
     }
 

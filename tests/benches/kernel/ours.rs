@@ -1,21 +1,23 @@
 //! botguard's filter as the bench drives it: the one file that knows how a list gets into it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use botguard::enforcement::kernel::{KernelFilter, LocalListener, Protocol};
+use botguard::enforcement::layer::{AsnBlock, Group, NamedList, Terms};
 use botguard::enforcement::list::BlockList;
-use botguard::enforcement::plan::{compile, diff, refresh};
+use botguard::enforcement::network_set::{NetworkSet, Prefix};
 use botguard::enforcement::settings::{AttachMode, KernelSettings};
 use botguard::words::block::{Block, Effect, Origin, Scope};
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
 use botguard_common::maps::{LAYOUT, SHAPES};
-use botguard_tests::bench::workload::Blocked;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use botguard_tests::bench::workload::{Blocked, NetworkV4, NetworkV6};
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::packets::{LISTENER_V4, LISTENER_V6, PORT};
 
@@ -54,9 +56,9 @@ impl Ours {
         })
     }
 
-    /// Blocks what a scene blocks, and nothing else: from the list to what the kernel enforces.
+    /// Blocks what a scene blocks, and nothing else.
     pub(crate) fn load(&mut self, blocked: &Blocked) -> Result<()> {
-        self.set_list(list(blocked));
+        self.set_list(list(blocked)?);
         self.enforce()
     }
 
@@ -65,42 +67,28 @@ impl Ours {
         self.list = list;
     }
 
-    /// Puts the list as it stands into the kernel.
+    /// From the list in memory to what the kernel enforces.
     pub(crate) fn enforce(&mut self) -> Result<()> {
-        let clock = self.filter.clock(Wall::read())?;
-        let operations = diff(&compile(&self.list, &clock), &self.filter.entries()?);
-        self.filter.apply(&operations)?;
-        // Growing puts another program in its place.
+        self.filter.fill(&self.list, Wall::read())?;
+        // Tables made anew have a program of their own.
         self.program = pinned_program(&self.directory)?;
         Ok(())
     }
 
-    /// Blocks one more network, as a decision of the engine does.
-    pub(crate) fn ban(&mut self, network: IpNet) -> Result<()> {
-        let clock = self.filter.clock(Wall::read())?;
-        self.list.insert(block(network, Origin::Automatic));
-        let operations = refresh(&self.list, &network, &clock);
-        Ok(self.filter.apply(&operations)?)
-    }
-
-    /// Takes a block out again.
-    pub(crate) fn unban(&mut self, network: IpNet) -> Result<()> {
-        let clock = self.filter.clock(Wall::read())?;
-        self.list.remove(&network, None);
-        let operations = refresh(&self.list, &network, &clock);
-        Ok(self.filter.apply(&operations)?)
-    }
-
-    /// Blocks many more hosts at once.
-    pub(crate) fn ban_all(&mut self, hosts: &[u32]) -> Result<()> {
-        let clock = self.filter.clock(Wall::read())?;
-        let mut operations = vec![];
-        for host in hosts {
-            let network = host_network(*host);
-            self.list.insert(block(network, Origin::Automatic));
-            operations.extend(refresh(&self.list, &network, &clock));
+    /// Blocks hosts, as decisions of the engine do.
+    pub(crate) fn ban(&mut self, hosts: &[u32]) -> Result<()> {
+        let networks: Vec<_> = hosts.iter().copied().map(host_network).collect();
+        for network in &networks {
+            self.list.insert(ban_of(*network));
         }
-        Ok(self.filter.apply(&operations)?)
+        Ok(self.filter.refresh(&self.list, &networks, Wall::read())?)
+    }
+
+    /// Takes a ban out again.
+    pub(crate) fn unban(&mut self, host: u32) -> Result<()> {
+        let network = host_network(host);
+        self.list.remove(&network, None);
+        Ok(self.filter.refresh(&self.list, &[network], Wall::read())?)
     }
 
     /// The program itself, to run it without an interface.
@@ -119,12 +107,12 @@ impl Ours {
     }
 
     /// Names and pins of its maps.
-    pub(crate) fn map_pins(&self) -> Result<Vec<(&'static str, PathBuf)>> {
+    pub(crate) fn map_pins(&self) -> Vec<(&'static str, PathBuf)> {
         let pins = SHAPES.iter().map(|shape| {
             let path = self.directory.join(format!("map_{}", shape.name));
             (shape.name, path)
         });
-        Ok(pins.collect())
+        pins.collect()
     }
 }
 
@@ -133,33 +121,76 @@ fn pinned_program(directory: &Path) -> Result<Xdp> {
     Xdp::from_pin(&path, XdpAttachType::Interface).with_context(|| path.display().to_string())
 }
 
-/// The network of one IPv4 address.
-pub(crate) fn host_network(address: u32) -> IpNet {
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from(address), 32))
-}
-
-/// The list in memory.
-pub(crate) fn list(blocked: &Blocked) -> BlockList {
+/// The list in memory: hosts and prefixes as imported lists, systems as blocked systems.
+pub(crate) fn list(blocked: &Blocked) -> Result<BlockList> {
+    let hosts = blocked.hosts.iter().copied().map(Prefix::host).collect();
+    let lists = [
+        ("hosts", NetworkSet::new(hosts, vec![])),
+        ("prefixes", set(&blocked.prefixes, &blocked.v6)),
+    ];
     let mut list = BlockList::default();
-    let v4 = |(address, len)| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from(address), len));
-    let v6 = |&(address, len)| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(address), len));
-    let networks = (blocked.hosts.iter().copied().map(host_network))
-        .chain(blocked.networks_v4().map(v4))
-        .chain(blocked.v6.iter().map(v6));
-    for network in networks {
-        list.insert(block(network, Origin::Operator));
-    }
-    list
+    list.edit_layers(|layers| {
+        for (name, networks) in lists {
+            let named = NamedList {
+                name: name.parse()?,
+                terms: terms(),
+                groups: vec![Group {
+                    expires: None,
+                    networks: Arc::new(networks),
+                }],
+            };
+            if !named.is_empty() {
+                layers.lists.insert(named.name.clone(), named);
+            }
+        }
+        for (number, networks) in &blocked.systems {
+            let block = AsnBlock {
+                number: *number,
+                terms: terms(),
+                expires: None,
+            };
+            let networks = Arc::new(set(networks, &[]));
+            layers.asns.insert(*number, (block, networks));
+        }
+        anyhow::Ok(())
+    })?;
+    Ok(list)
 }
 
-fn block(network: IpNet, origin: Origin) -> Block {
-    Block {
-        network,
-        origin,
+fn set(v4: &[NetworkV4], v6: &[NetworkV6]) -> NetworkSet {
+    NetworkSet::new(
+        v4.iter()
+            .map(|&(address, len)| Prefix { address, len })
+            .collect(),
+        v6.iter()
+            .map(|&(address, len)| Prefix { address, len })
+            .collect(),
+    )
+}
+
+fn terms() -> Terms {
+    Terms {
         scope: Scope::Listeners,
         effect: Effect::Drop,
         created: Wall::from_unix_ms(0),
-        expires: None,
         reason: String::new(),
+    }
+}
+
+fn host_network(address: u32) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from(address), 32))
+}
+
+/// An hour, as decisions of the engine give.
+fn ban_of(network: IpNet) -> Block {
+    let now = Wall::read();
+    Block {
+        network,
+        origin: Origin::Automatic,
+        scope: Scope::Listeners,
+        effect: Effect::Drop,
+        created: now,
+        expires: Some(now.after(std::time::Duration::from_secs(3_600))),
+        reason: "score 1.00".to_owned(),
     }
 }

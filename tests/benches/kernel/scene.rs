@@ -83,7 +83,7 @@ impl Scene {
         let with_trie = peers == Peers::HashAndTrie;
         let sizes = PeerEntries::of(blocked);
         let mut setup = Setup {
-            pins: ours.map_pins()?,
+            pins: ours.map_pins(),
             ..Setup::default()
         };
         setup.sizes = sizes.of_maps(with_hash, with_trie)?;

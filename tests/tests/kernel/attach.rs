@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use aya::maps::{Array, MapData};
 use botguard::enforcement::kernel::{KernelError, KernelFilter, LocalListener, Protocol};
-use botguard::enforcement::plan::refresh;
 use botguard::enforcement::settings::{AttachMode, KernelSettings};
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
@@ -45,9 +44,8 @@ fn it_drops_on_a_veth_outlives_its_maker_and_is_adopted() {
 
     let ban = list(&[block("10.77.0.2/32")], &[]);
     let mut filter = KernelFilter::open(&settings.pin_dir).unwrap();
-    let clock = filter.clock(Wall::read()).unwrap();
     let network = "10.77.0.2/32".parse().unwrap();
-    filter.apply(&refresh(&ban, &network, &clock)).unwrap();
+    filter.refresh(&ban, &[network], Wall::read()).unwrap();
     assert_eq!(
         arrivals(&pair),
         [OTHER_PORT],
@@ -57,16 +55,18 @@ fn it_drops_on_a_veth_outlives_its_maker_and_is_adopted() {
     drop(filter);
 
     let second = pair.near(|| {
-        let filter = KernelFilter::attach(&settings).unwrap();
+        let mut filter = KernelFilter::attach(&settings).unwrap();
         assert_eq!(filter.mode().unwrap(), Mode::Enforce);
-        assert_eq!(filter.entries().unwrap().blocks.len(), 1);
+        assert_eq!(filter.contents().unwrap().blocks.len(), 1);
+        assert_eq!(arrivals(&pair), [OTHER_PORT], "what was there goes on");
+        filter.fill(&ban, Wall::read()).unwrap();
         program_id(&filter)
     });
     assert_ne!(first, second, "the new program replaced the old");
     assert_eq!(arrivals(&pair), [OTHER_PORT]);
 
     let filter = KernelFilter::open(&settings.pin_dir).unwrap();
-    assert_eq!(filter.stats().unwrap().dropped(), 2);
+    assert_eq!(filter.stats().unwrap().dropped(), 3);
     pair.near(|| filter.detach()).unwrap();
     assert_eq!(arrivals(&pair), [PORT, OTHER_PORT], "nothing filters");
     assert!(!bpffs.pin_dir().exists());
@@ -169,7 +169,7 @@ fn refusals_name_what_is_wrong_and_the_mend() {
         for part in expected {
             assert!(error.contains(part), "{part} is not in: {error}");
         }
-        assert!(!settings.pin_dir.join("v1").exists(), "nothing is left");
+        assert!(!settings.pin_dir.join("v2").exists(), "nothing is left");
     };
     pair.near(|| {
         check(
@@ -205,13 +205,13 @@ fn refusals_name_what_is_wrong_and_the_mend() {
 #[test]
 fn a_pinned_map_of_another_shape_is_refused() {
     let bpffs = Bpffs::mount();
-    let directory = bpffs.pin_dir().join("v1");
+    let directory = bpffs.pin_dir().join("v2");
     std::fs::create_dir_all(&directory).unwrap();
     let narrow = Array::<MapData, u32>::create(1, 0).unwrap();
     narrow.pin(directory.join("map_config")).unwrap();
     let error = KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap_err();
     assert!(matches!(error, KernelError::WrongShape { .. }), "{error}");
-    assert!(error.to_string().contains("4 to 16 bytes"), "{error}");
+    assert!(error.to_string().contains("4 to 24 bytes"), "{error}");
     KernelFilter::remove(&bpffs.pin_dir()).unwrap();
     KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap();
 }
@@ -245,7 +245,7 @@ fn every_map_has_the_documented_shape() {
         let (key, value, capacity) = (shape.key_bytes, shape.value_bytes, shape.capacity);
         let row = format!("| `map_{name}` | {kind:?} | {key} | {value} | {capacity} |");
         assert!(documentation.contains(&row), "docs/maps.md lacks: {row}");
-        let path = bpffs.pin_dir().join(format!("v1/map_{name}"));
+        let path = bpffs.pin_dir().join(format!("v2/map_{name}"));
         assert!(path.exists(), "{}", path.display());
     }
     for exit in Exit::ALL {

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aya::maps::{Array, Map, MapData};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
 use botguard::enforcement::kernel::{KernelFilter, LocalListener, Protocol};
-use botguard::enforcement::kernel_clock::KernelClock;
 use botguard::enforcement::list::BlockList;
-use botguard::enforcement::plan::{compile, diff};
 use botguard::enforcement::settings::KernelSettings;
 use botguard::words::block::{Allow, Block, Effect, Origin, Scope};
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
 use botguard_common::corpus::{LISTENER_PORT, LISTENER_V4, LISTENER_V6};
 use botguard_common::exit::Exit;
+use botguard_common::maps::Config;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
@@ -55,6 +55,7 @@ impl Drop for Bpffs {
 pub(crate) struct Bench {
     pub(crate) filter: KernelFilter,
     program: Xdp,
+    pin_dir: PathBuf,
     // Last, so that the mount goes last.
     _bpffs: Bpffs,
 }
@@ -71,24 +72,38 @@ impl Bench {
         );
         filter.set_mode(Mode::Enforce).unwrap();
         filter.set_listeners(&listeners()).unwrap();
-        let pin = bpffs.pin_dir().join("v1/prog");
+        let pin_dir = bpffs.pin_dir();
         Self {
             filter,
-            program: Xdp::from_pin(pin, XdpAttachType::Interface).unwrap(),
+            program: program(&pin_dir),
+            pin_dir,
             _bpffs: bpffs,
         }
     }
 
-    /// Puts a list into the kernel as a daemon would have done `age` ago, with nothing collected
-    /// since.
-    pub(crate) fn load(&mut self, list: &BlockList, age: Duration) {
-        let clock = earlier(self.filter.clock(Wall::read()).unwrap(), age);
-        let actual = self.filter.entries().unwrap();
-        let desired = compile(list, &clock);
-        self.filter.apply(&diff(&desired, &actual)).unwrap();
-        let actual = self.filter.entries().unwrap();
-        assert_eq!(actual.blocks.len(), desired.blocks.len());
-        assert_eq!(actual.allows, desired.allows);
+    /// Puts a list into the kernel.
+    pub(crate) fn load(&mut self, list: &BlockList) {
+        self.filter.fill(list, Wall::read()).unwrap();
+        // The generation before is gone, program and all.
+        self.program = program(&self.pin_dir);
+    }
+
+    /// Lets the kernel's clock advance, with nobody there to collect anything.
+    pub(crate) fn advance(&self, time: Duration) {
+        let path = self.pin_dir.join("v2/map_config");
+        let map = MapData::from_pin(path)
+            .and_then(Map::from_map_data)
+            .unwrap();
+        let mut map: Array<_, Config> = map.try_into().unwrap();
+        let config = map.get(&0, 0).unwrap();
+        let jiffies =
+            u64::try_from(time.as_millis()).unwrap() * u64::from(config.jiffies_per_second) / 1_000;
+        let anchor_jiffies = config.anchor_jiffies.checked_sub(jiffies).unwrap();
+        let config = Config {
+            anchor_jiffies,
+            ..config
+        };
+        map.set(0, config, 0).unwrap();
     }
 
     /// Whether the program drops the packet.
@@ -102,6 +117,11 @@ impl Bench {
             XDP_PASS => false,
             other => panic!("neither XDP_DROP nor XDP_PASS: {other}"),
         }
+    }
+
+    /// As [`Self::drops`]; what has no Ethernet header, the kernel takes no test packet of.
+    pub(crate) fn drops_if_long(&self, packet: &[u8]) -> bool {
+        packet.len() >= 14 && self.drops(packet)
     }
 
     /// The way out of each packet, by the counters: exactly one moves, by one.
@@ -150,18 +170,8 @@ pub(crate) fn listeners() -> Vec<LocalListener> {
     listeners.collect()
 }
 
-/// The reading that would have been taken `age` before.
-pub(crate) fn earlier(clock: KernelClock, age: Duration) -> KernelClock {
-    let age_ms = u64::try_from(age.as_millis()).unwrap();
-    let jiffies = age_ms * u64::from(clock.jiffies_per_second) / 1_000;
-    KernelClock {
-        jiffies: clock
-            .jiffies
-            .checked_sub(jiffies)
-            .expect("not before the anchor"),
-        wall: Wall::from_unix_ms(clock.wall.as_unix_ms() - age_ms),
-        ..clock
-    }
+fn program(pin_dir: &Path) -> Xdp {
+    Xdp::from_pin(pin_dir.join("v2/prog"), XdpAttachType::Interface).unwrap()
 }
 
 /// A block that drops for the listeners, for ever.

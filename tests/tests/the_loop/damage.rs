@@ -96,7 +96,7 @@ fn pins_that_cannot_be_used_can_be_detached() {
     botguard(&["block", "add", USER]);
     daemon.kill().unwrap();
     // A map under another one's name has the wrong shape.
-    let pins = host.lab.pin_dir().join("v1");
+    let pins = host.lab.pin_dir().join("v2");
     std::fs::rename(pins.join("map_exits"), pins.join("map_config")).unwrap();
     let (exit, said) = exit_of(&host, &["kernel", "attach"]).unwrap();
     assert_eq!(exit, 1);
@@ -150,5 +150,5 @@ fn the_filter_can_be_taken_off_without_a_store() {
     assert_eq!(exit_of(&host, &["mode", "log"]).unwrap().0, 1);
     let said = botguard(&["kernel", "detach"]);
     assert!(said.contains("not recorded"), "{said}");
-    assert!(!host.lab.pin_dir().join("v1").exists());
+    assert!(!host.lab.pin_dir().join("v2").exists());
 }

@@ -58,7 +58,7 @@ fn without_a_daemon_the_cli_blocks_on_store_and_pinned_maps() {
     assert_eq!(status_of(&host, USER, "/users").unwrap(), Some(200));
     daemon.stop().unwrap();
     botguard(&["kernel", "detach"]);
-    assert!(!host.lab.pin_dir().join("v1").exists());
+    assert!(!host.lab.pin_dir().join("v2").exists());
 }
 
 #[test]

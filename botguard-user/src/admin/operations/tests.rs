@@ -45,6 +45,7 @@ impl Bench {
             guard,
             mode: self.loaded.settings.mode,
             default_scope: Scope::Listeners,
+            fill: crate::daemon::enforcer::Fill::Now,
         };
         let kernel = KernelSide::open(&self.loaded.settings.kernel);
         let enforcer = Enforcer::new(start, kernel, now);

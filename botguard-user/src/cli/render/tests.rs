@@ -88,6 +88,7 @@ fn status_is_loud_about_what_is_not_enforced() {
                 packets: 12,
             }],
             drops: vec![],
+            would_drop: vec![],
         },
         degraded: vec!["store was corrupt".to_owned()],
         ..Status::default()

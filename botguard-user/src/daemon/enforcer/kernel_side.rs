@@ -8,9 +8,8 @@ use ipnet::IpNet;
 use crate::admin::protocol::{self, Counter, Interface};
 use crate::enforcement::kernel::{KernelError, KernelFilter, KernelStats, LocalListener};
 use crate::enforcement::list::BlockList;
+use crate::enforcement::recovery::{self, Recovered};
 use crate::enforcement::settings::{Backend, KernelSettings};
-use crate::enforcement::{plan, recovery};
-use crate::words::block::{Allow, Block};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -25,8 +24,10 @@ pub struct KernelSide {
     is_on_path: bool,
     /// Those of [`Self::interfaces`] on which it did not.
     uncovered: Vec<String>,
-    /// The last thing that failed and was not mended since.
+    /// Why it is not attached as it should be.
     problem: Option<String>,
+    /// The last change that failed; a filling mends it.
+    unfilled: Option<String>,
 }
 
 #[derive(Debug)]
@@ -102,6 +103,7 @@ impl KernelSide {
             is_on_path: false,
             uncovered: vec![],
             problem: None,
+            unfilled: None,
         }
     }
 
@@ -161,7 +163,8 @@ impl KernelSide {
     pub fn problem(&mut self) -> Option<String> {
         self.look();
         let is_uncovered = !self.uncovered.is_empty();
-        self.problem.clone().or_else(|| {
+        let problem = self.problem.clone().or_else(|| self.unfilled.clone());
+        problem.or_else(|| {
             is_uncovered.then(|| {
                 format!(
                     "kernel filter is not on {}: made anew, renamed, in another network namespace, \
@@ -175,42 +178,48 @@ impl KernelSide {
     /// Follows changes of these networks. Returns whether the kernel has them now and sees packets.
     pub(super) fn refresh(&mut self, lists: &BlockList, networks: &[IpNet], now: Wall) -> bool {
         let is_on_path = self.is_on_path;
-        self.change("follow the lists", |filter| {
-            let clock = filter.clock(now)?;
-            for network in networks {
-                filter.apply(&plan::refresh(lists, network, &clock))?;
-            }
-            Ok(())
-        }) && is_on_path
+        let followed = self.change("follow the lists", |filter| {
+            filter.refresh(lists, networks, now)
+        });
+        followed.is_ok() && is_on_path && matches!(self.filter, Filter::Present(_))
     }
 
-    /// The blocks and allows that the kernel holds; none where it cannot be asked.
-    pub(super) fn recover(&self, now: Wall) -> (Vec<Block>, Vec<Allow>) {
+    /// What the kernel holds; nothing where it cannot be asked.
+    pub(super) fn recover(&self, now: Wall) -> Recovered {
         let Filter::Present(filter) = &self.filter else {
-            return (vec![], vec![]);
+            return Recovered::default();
         };
-        let recovered = (filter.entries())
-            .and_then(|entries| Ok(recovery::recover(&entries, &filter.clock(now)?)));
+        let recovered = filter.contents().and_then(|contents| {
+            let clock = filter.clock(now)?;
+            Ok(recovery::recover(&contents, filter.rules(), &clock))
+        });
         recovered.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read what is pinned");
-            (vec![], vec![])
+            Recovered::default()
         })
     }
 
-    /// Brings the kernel to the lists, whatever it holds.
-    pub(super) fn fill(&mut self, lists: &BlockList, now: Wall) -> bool {
-        self.change("take up the lists", |filter| {
-            let desired = plan::compile(lists, &filter.clock(now)?);
-            filter.apply(&plan::diff(&desired, &filter.entries()?))
-        })
+    /// Brings the kernel to the lists, whatever it holds, in one step. Where there is none, there
+    /// is nothing to bring.
+    ///
+    /// Errors: as [`KernelFilter::fill`]; what was in force stays.
+    pub(super) fn fill(&mut self, lists: &BlockList, now: Wall) -> Result<(), KernelError> {
+        let filled = self.change("take up the lists", |filter| filter.fill(lists, now));
+        if filled.is_ok() && matches!(self.filter, Filter::Present(_)) {
+            self.unfilled = None;
+        }
+        filled
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode) {
-        self.change("set its mode", |filter| filter.set_mode(mode));
+        // Kept as the side's problem.
+        let _noted: Result<(), KernelError> =
+            self.change("set its mode", |filter| filter.set_mode(mode));
     }
 
     pub(super) fn set_listeners(&mut self, listeners: &[LocalListener]) {
-        self.change("set its listeners", |filter| {
+        // Kept as the side's problem.
+        let _noted: Result<(), KernelError> = self.change("set its listeners", |filter| {
             filter.set_listeners(listeners)
         });
     }
@@ -258,7 +267,6 @@ impl KernelSide {
                 program: attachment.program_id,
             })
             .collect();
-        let entries = filter.entries().unwrap_or_default();
         let stats = filter.stats().ok();
         let counter = |name: &str, packets| Counter {
             name: name.to_owned(),
@@ -274,34 +282,33 @@ impl KernelSide {
             },
             interfaces,
             mode: filter.mode().ok(),
-            n_entries: (entries.blocks.len() + entries.allows.len()) as u64,
+            n_entries: filter.n_entries().unwrap_or_default(),
             exits: (stats.iter().flat_map(|stats| &stats.exits))
                 .map(|(exit, packets)| counter(exit.name(), *packets))
                 .collect(),
-            drops: (stats.iter().flat_map(|stats| &stats.origins))
-                .map(|(origin, counters)| counter(origin.name(), counters.dropped))
+            drops: (stats.iter().flat_map(|stats| &stats.rules))
+                .map(|(rule, counters)| counter(&rule.to_string(), counters.dropped))
+                .collect(),
+            would_drop: (stats.iter().flat_map(|stats| &stats.rules))
+                .map(|(rule, counters)| counter(&rule.to_string(), counters.would_drop))
                 .collect(),
         }
     }
 
-    /// Changes the filter, if there is one. A success mends what failed before only where it has
-    /// brought everything over, which [`Self::fill`] does.
+    /// Changes the filter, if there is one. What failed is kept until the filter is filled, or
+    /// attached anew.
     fn change(
         &mut self,
         what: &'static str,
         change: impl FnOnce(&mut KernelFilter) -> Result<(), KernelError>,
-    ) -> bool {
+    ) -> Result<(), KernelError> {
         let Filter::Present(filter) = &mut self.filter else {
-            return false;
+            return Ok(());
         };
-        match change(filter) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, "kernel filter cannot {what}");
-                self.problem = Some(format!("kernel filter cannot {what}: {error}"));
-                false
-            }
-        }
+        change(filter).inspect_err(|error| {
+            tracing::error!(%error, "kernel filter cannot {what}");
+            self.unfilled = Some(format!("kernel filter cannot {what}: {error}"));
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Enforcer;
+use crate::enforcement::kernel::KernelError;
 use crate::store::{Change, ModeOverride};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::Wall;
@@ -118,7 +119,8 @@ impl Enforcer {
         for (network, origin) in &blocks {
             lists.remove(network, Some(*origin));
         }
-        self.kernel.lock().fill(&lists, now);
+        // Kept as the kernel's problem.
+        let _noted: Result<(), KernelError> = self.kernel.lock().fill(&lists, now);
         let changes = blocks
             .iter()
             .map(|(network, origin)| Change::DeleteBlock(*network, *origin));

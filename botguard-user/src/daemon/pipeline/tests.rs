@@ -62,6 +62,7 @@ impl Bench {
             guard,
             mode: Mode::Enforce,
             default_scope: crate::words::block::Scope::Listeners,
+            fill: crate::daemon::enforcer::Fill::Now,
         };
         let kernel = KernelSide::open(&KernelSettings {
             backend: Backend::None,

@@ -1,8 +1,8 @@
 //! Loads the programs, pins them with their maps, and attaches the filter to the interfaces.
 //!
-//! What is pinned already is adopted: maps with their entries, links by putting the new program
-//! into them, which the kernel does between two packets. A program that is not botguard's is never
-//! replaced.
+//! What is pinned already is adopted: lasting maps with what they hold, links with the program and
+//! tables that are in them, which go on filtering until the next generation takes their place,
+//! between two packets. A program that is not botguard's is never replaced.
 
 use std::path::Path;
 
@@ -11,17 +11,21 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, ProgramInfo, Xdp, XdpMode, loaded_programs};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
-use botguard_common::maps::SHAPES;
+use aya_obj::programs::XdpAttachType;
+use botguard_common::maps::{HOSTS_V4, HOSTS_V6, Life, NETS_V4, POLICIES, SHAPES, Shape};
 use nix::net::if_::{if_nameindex, if_nametoindex};
 use nix::poll::poll;
 
 use super::error::KernelError;
+use super::generation::{KernelTables, tables_of};
 use super::netlink::{XdpState, xdp_state};
 use super::object;
 use super::pins::{PinLock, Pins};
 use crate::enforcement::settings::{AttachMode, KernelSettings};
+use crate::enforcement::tables::{Needs, Sizes};
 
-/// Brings the host to what the settings say.
+/// Brings the host to what the settings say, with the tables that are there; empty ones where
+/// none are.
 ///
 /// After an error nothing new stays attached; what was attached before keeps filtering.
 pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<PinLock, KernelError> {
@@ -37,19 +41,23 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<PinLock,
     pins.prepare()?;
     let lock = pins.lock()?;
     pins.verify()?;
-    let mut object = load(pins)?;
-    replace_pin(program(&mut object, object::CLOCK)?, &pins.clock_program())?;
+    if !pins.is_complete() {
+        let sizes = Sizes::of(&Needs::default())?;
+        Generation::load(pins, &sizes, 0)?.take_over(pins)?;
+    }
 
     for interface in pins.linked_interfaces()? {
         if !settings.interfaces.contains(&interface) {
             release(&interface, pins)?;
         }
     }
-    let filter = program(&mut object, object::FILTER)?;
+    let path = pins.program();
+    let mut filter = Xdp::from_pin(&path, XdpAttachType::Interface)
+        .map_err(|error| KernelError::pin(&path, error))?;
     let mut fresh = vec![];
     for target in &targets {
-        if !adopt(filter, target, settings.mode, pins)? {
-            fresh.push((attach(filter, target, settings.mode)?, target));
+        if !belongs(target, settings.mode, pins)? {
+            fresh.push((attach(&mut filter, target, settings.mode)?, target));
         }
     }
     for (link, target) in fresh {
@@ -57,8 +65,81 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<PinLock,
         link.pin(&path)
             .map_err(|error| KernelError::pin(&path, error))?;
     }
-    replace_pin(filter, &pins.program())?;
     Ok(lock)
+}
+
+/// A program and its tables, not yet in force.
+pub(super) struct Generation {
+    object: Ebpf,
+    /// To be filled.
+    pub(super) tables: KernelTables,
+}
+
+impl Generation {
+    /// Makes empty tables of these sizes, and the program that reads them.
+    pub(super) fn load(pins: &Pins, sizes: &Sizes, seed: u64) -> Result<Self, KernelError> {
+        let mut loader = EbpfLoader::new();
+        for shape in &SHAPES {
+            if shape.life == Life::Lasting {
+                loader.map_pin_path(shape.name, pins.map(shape.name));
+            }
+        }
+        loader
+            .map_max_entries(HOSTS_V4, sizes.buckets_v4)
+            .map_max_entries(HOSTS_V6, sizes.buckets_v6)
+            .map_max_entries(NETS_V4, sizes.pages)
+            .map_max_entries(POLICIES, sizes.policies);
+        let mut object = loader
+            .load(object::OBJECT)
+            .map_err(|error| KernelError::Load(error.into()))?;
+        for name in [object::FILTER, object::CLOCK] {
+            program(&mut object, name)?.load().map_err(not_loaded)?;
+        }
+        for shape in of_generation() {
+            let path = pins.aside(&pins.map(shape.name));
+            Pins::remove(&path)?;
+            let map = object.map(shape.name);
+            let map =
+                map.ok_or_else(|| KernelError::Load(format!("no map {}", shape.name).into()))?;
+            map.pin(&path)
+                .map_err(|error| KernelError::pin(&path, error))?;
+        }
+        let tables = tables_of(&mut object, seed)?;
+        Ok(Self { object, tables })
+    }
+
+    /// Takes the place of the generation before: in each link between two packets, then in the
+    /// pins.
+    pub(super) fn take_over(mut self, pins: &Pins) -> Result<KernelTables, KernelError> {
+        let filter = program(&mut self.object, object::FILTER)?;
+        for interface in pins.linked_interfaces()? {
+            let path = pins.link(&interface);
+            let failed = |error| KernelError::pin(&path, error);
+            let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.into()))?;
+            let link = XdpLink::try_from(FdLink::from(pinned))
+                .map_err(|error| failed(Box::<DynError>::from(error)))?;
+            filter
+                .attach_to_link(link)
+                .map_err(|error| failed(error.into()))?;
+        }
+        for shape in of_generation() {
+            let path = pins.map(shape.name);
+            std::fs::rename(pins.aside(&path), &path)
+                .map_err(|error| KernelError::pin(&path, error))?;
+        }
+        for (name, path) in [
+            (object::CLOCK, pins.clock_program()),
+            (object::FILTER, pins.program()),
+        ] {
+            replace_pin(program(&mut self.object, name)?, &path, pins)?;
+        }
+        Ok(self.tables)
+    }
+}
+
+/// The maps that each generation has of its own.
+pub(super) fn of_generation() -> impl Iterator<Item = &'static Shape> {
+    SHAPES.iter().filter(|shape| shape.life != Life::Lasting)
 }
 
 /// Unpins an interface's link and waits until the interface is free.
@@ -136,20 +217,6 @@ fn interface_names() -> Vec<String> {
     )
 }
 
-fn load(pins: &Pins) -> Result<Ebpf, KernelError> {
-    let mut loader = EbpfLoader::new();
-    for shape in &SHAPES {
-        loader.map_pin_path(shape.name, pins.map(shape.name));
-    }
-    let mut object = loader
-        .load(object::OBJECT)
-        .map_err(|error| KernelError::Load(error.into()))?;
-    for name in [object::FILTER, object::CLOCK] {
-        program(&mut object, name)?.load().map_err(not_loaded)?;
-    }
-    Ok(object)
-}
-
 /// The verifier's log runs to megabytes; it is for whoever changes the program.
 fn not_loaded(error: ProgramError) -> KernelError {
     match error {
@@ -172,35 +239,21 @@ fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, KernelEr
         .map_err(|error: ProgramError| KernelError::Load(error.into()))
 }
 
-/// Puts the filter into the link that is pinned for the interface. `false` if there is none, or
-/// none that still belongs to this interface in this mode: it was deleted and made again, renamed,
-/// or the mode was changed.
-fn adopt(
-    filter: &mut Xdp,
-    target: &Target<'_>,
-    mode: AttachMode,
-    pins: &Pins,
-) -> Result<bool, KernelError> {
+/// Whether the link that is pinned for the interface still belongs to it in this mode. Else, as
+/// where it was deleted and made again, renamed, or the mode was changed, it is let go.
+fn belongs(target: &Target<'_>, mode: AttachMode, pins: &Pins) -> Result<bool, KernelError> {
     let path = pins.link(target.name);
     if !path.exists() {
         return Ok(false);
     }
-    let failed = |error| KernelError::pin(&path, error);
     let program_id = linked_program(&path)?;
     let belongs = target
         .state()?
         .is_some_and(|state| state.program_id == program_id && state.mode == mode);
     if !belongs {
         release(target.name, pins)?;
-        return Ok(false);
     }
-    let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.into()))?;
-    let link = XdpLink::try_from(FdLink::from(pinned))
-        .map_err(|error| failed(Box::<DynError>::from(error)))?;
-    filter
-        .attach_to_link(link)
-        .map_err(|error| failed(error.into()))?;
-    Ok(true)
+    Ok(belongs)
 }
 
 fn attach(filter: &mut Xdp, target: &Target<'_>, mode: AttachMode) -> Result<FdLink, KernelError> {
@@ -242,8 +295,8 @@ fn program_name(id: u32) -> String {
 }
 
 /// Pins a program in place of the one before, without a moment in which there is none.
-fn replace_pin(program: &mut Xdp, path: &Path) -> Result<(), KernelError> {
-    let aside = path.with_file_name("prog_new");
+fn replace_pin(program: &mut Xdp, path: &Path, pins: &Pins) -> Result<(), KernelError> {
+    let aside = pins.aside(path);
     Pins::remove(&aside)?;
     program
         .pin(&aside)

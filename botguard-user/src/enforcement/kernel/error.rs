@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::netlink::NetlinkError;
+use crate::enforcement::rules::TooManyRules;
 use crate::enforcement::settings::AttachMode;
+use crate::enforcement::tables::Full;
 
 /// The kernel filter cannot be attached, reached or changed.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +123,14 @@ pub enum KernelError {
         /// Why not.
         source: NetlinkError,
     },
+    /// More than the tables can be made for. The operator's fault; what was in force stays.
+    #[error(
+        "{0}, and cannot be made larger; block wider networks, or fewer; what was in force stays"
+    )]
+    Full(#[from] Full),
+    /// More lists and systems than can be told apart. The operator's fault.
+    #[error(transparent)]
+    Rules(#[from] TooManyRules),
     /// The clock program failed, or the rate of jiffies is none that Linux can be built with.
     #[error("cannot read the kernel's clock: {0}")]
     Clock(String),

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
-use botguard_common::maps::{Kind, LAYOUT, SHAPES, Shape};
+use botguard_common::maps::{Kind, LAYOUT, Life, SHAPES, Shape};
 use nix::mount::{MsFlags, mount};
 use nix::poll::poll;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -49,6 +49,20 @@ impl Pins {
 
     pub(super) fn map(&self, name: &str) -> PathBuf {
         self.directory.join(format!("map_{name}"))
+    }
+
+    /// Where what is to replace a pin stands until it does.
+    pub(super) fn aside(&self, path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.directory.join(format!("{ASIDE_PREFIX}{name}"))
+    }
+
+    /// Whether everything is pinned that a filter consists of. It is not where a first set-up was
+    /// killed in the middle.
+    pub(super) fn is_complete(&self) -> bool {
+        let maps = SHAPES.iter().map(|shape| self.map(shape.name));
+        maps.chain([self.program(), self.clock_program()])
+            .all(|path| path.exists())
     }
 
     /// Interfaces that have a pinned link.
@@ -120,8 +134,12 @@ impl Pins {
                 return Ok(());
             }
             let info = MapInfo::from_pin(&path).map_err(|error| KernelError::pin(&path, error))?;
+            let capacity = match shape.life {
+                Life::Growing => info.max_entries().max(shape.capacity),
+                Life::Lasting | Life::Generation => shape.capacity,
+            };
             let actual = describe_info(&info);
-            let expected = describe(shape);
+            let expected = describe(shape, capacity);
             if actual == expected {
                 Ok(())
             } else {
@@ -150,7 +168,12 @@ impl Pins {
         Self::remove(&self.program())?;
         Self::remove(&self.clock_program())?;
         for shape in &SHAPES {
-            Self::remove(&self.map(shape.name))?;
+            let path = self.map(shape.name);
+            Self::remove(&self.aside(&path))?;
+            Self::remove(&path)?;
+        }
+        for path in [self.program(), self.clock_program()] {
+            Self::remove(&self.aside(&path))?;
         }
         fs::remove_dir(&self.directory)
             .map_err(|error| KernelError::pin(&self.directory, error))?;
@@ -173,6 +196,7 @@ const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_INTERVAL_MS: u8 = 10;
 
 const LINK_PREFIX: &str = "link_";
+const ASIDE_PREFIX: &str = "new_";
 /// Stands for a dot; no interface name has a colon (dev_valid_name in net/core/dev.c).
 const DOT: &str = ":";
 
@@ -180,12 +204,12 @@ fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC)
 }
 
-fn describe(shape: &Shape) -> String {
+fn describe(shape: &Shape, capacity: u32) -> String {
     words(
         kind_name(shape.kind),
         shape.key_bytes,
         shape.value_bytes,
-        shape.capacity,
+        capacity,
         shape.flags,
     )
 }
@@ -215,5 +239,6 @@ const fn kind_name(kind: Kind) -> &'static str {
         Kind::Array => "Array",
         Kind::PerCpuArray => "PerCpuArray",
         Kind::LpmTrie => "LpmTrie",
+        Kind::RingBuf => "RingBuf",
     }
 }

@@ -1,25 +1,27 @@
-//! The laws of the plan, on random lists: the compiled entries, judged by the kernel's own code,
-//! agree with a naive reading of the list at every later time; refreshing agrees with compiling.
+//! The laws of the plan, on random lists: the tables, judged by the kernel's own code, agree with
+//! a naive reading of the lists at every later time; refreshing agrees with filling anew; and at no
+//! store in between does a table say what neither says.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use botguard_common::corpus;
-use botguard_common::entry::ticks;
-use botguard_common::exit::Exit;
-use botguard_common::maps::{Listener, Mode};
-use botguard_common::packet::{Source, mapped};
-use botguard_common::verdict::{Tables, judge};
+use botguard_common::lookup::{Found, find};
+use botguard_common::packet::Source;
 use proptest::prelude::*;
 
 use super::*;
+use crate::enforcement::layer::{Group, NamedList, Terms};
 use crate::enforcement::list::is_live;
 use crate::enforcement::recovery::recover;
+use crate::enforcement::tables::Sizes;
+use crate::enforcement::tables::memory::{OwnMemory, OwnTries};
 use crate::words::block::{Allow, Origin};
-use crate::words::clock::Wall;
 
 /// At this rate a tick is a second, so that whole seconds compare exactly.
 const RATE: u32 = 256;
+
+type OwnTables = Tables<OwnMemory, OwnTries>;
 
 fn at(second: u64) -> Wall {
     Wall::from_unix_ms(1_000_000).after(Duration::from_secs(second))
@@ -33,127 +35,174 @@ fn clock(second: u64) -> KernelClock {
     }
 }
 
-/// The entries as the kernel would hold them, at an instant.
-struct Kernel<'a> {
-    entries: &'a Entries,
-    second: u64,
+fn rules_of(list: &BlockList) -> RuleNumbers {
+    let mut rules = RuleNumbers::default();
+    rules.follow(list.layer_rules()).unwrap();
+    rules
 }
 
-impl Kernel<'_> {
-    fn address(source: &Source) -> IpNet {
-        IpNet::from(std::net::IpAddr::from(source.as_v6()).to_canonical())
-    }
+fn filled(list: &BlockList, seed: u64) -> OwnTables {
+    let sizes = Sizes::of(&needs(list)).unwrap();
+    let mut tables = Tables::new(OwnMemory::new(&sizes), OwnTries::default(), seed);
+    let plan = Plan {
+        list,
+        clock: &clock(0),
+        rules: &rules_of(list),
+    };
+    fill(plan, &mut tables).unwrap();
+    tables
 }
 
-impl Tables for Kernel<'_> {
-    fn host(&self, source: &Source) -> Option<&Entry> {
-        self.entries.blocks.get(&Self::address(source))
-    }
-
-    fn prefix(&self, source: &Source) -> Option<&Entry> {
-        let host = Self::address(source);
-        let prefixes = self.entries.blocks.iter().filter(|(network, _)| {
-            network.contains(&host) && network.prefix_len() < host.prefix_len()
-        });
-        prefixes
-            .max_by_key(|(network, _)| network.prefix_len())
-            .map(|(_, entry)| entry)
-    }
-
-    fn is_allowed(&self, source: &Source) -> bool {
-        let host = Self::address(source);
-        self.entries
-            .allows
-            .iter()
-            .any(|network| network.contains(&host))
-    }
-
-    fn has_listener(&self, listener: &Listener) -> bool {
-        listener.address == mapped(corpus::LISTENER_V4)
-            && [corpus::LISTENER_PORT.to_be_bytes(), [0, 0]].contains(&listener.port_be)
-    }
-
-    fn now(&self) -> u32 {
-        ticks(clock(self.second).jiffies, 0)
-    }
-
-    fn mode(&self) -> Mode {
-        Mode::Enforce
+/// What tables say of a source: each kind of term, whether it is live.
+fn said(tables: &OwnTables, source: IpAddr, second: u64) -> [bool; 4] {
+    let address = match source {
+        IpAddr::V4(v4) => Source::v4(v4.octets()),
+        IpAddr::V6(v6) => Source::v6(v6.octets()),
+    };
+    let allows = &tables.tries().allows;
+    let now = clock(second).now();
+    match find(tables, &address, || now) {
+        // The kernel asks the allow list on a hit.
+        _ if allows.iter().any(|allow| allow.contains(&source)) => [false; 4],
+        Found::Nothing | Found::Ended => [false; 4],
+        Found::Live(entry) => [
+            entry.drop_host,
+            entry.drop_listeners,
+            entry.count_host,
+            entry.count_listeners,
+        ]
+        .map(|term| term.is_live(now)),
     }
 }
 
-/// The packets on which scopes differ, from `source`.
-fn packets_of(source: Ipv4Addr) -> Vec<(&'static str, Vec<u8>)> {
-    const SOURCE_OFFSET: usize = 14 + 12;
-    let wanted = ["TCP to the listener", "SSH", "ICMP echo", "later fragment"];
-    corpus::packets()
-        .into_iter()
-        .filter(|packet| wanted.contains(&packet.name))
-        .map(|packet| {
-            let mut bytes = packet.bytes;
-            bytes[SOURCE_OFFSET..SOURCE_OFFSET + 4].copy_from_slice(&source.octets());
-            (packet.name, bytes)
-        })
-        .collect()
-}
-
-/// What the list says of a packet, read block by block.
-fn naive(list: &BlockList, source: Ipv4Addr, packet: &str, now: Wall) -> &'static str {
-    let source = std::net::IpAddr::V4(source);
+/// What the lists say of a source, read block by block.
+fn naive(list: &BlockList, source: IpAddr, now: Wall) -> [bool; 4] {
     let covers = |network: &IpNet| network.contains(&source);
-    let live: Vec<_> = list
+    if list.allows().any(|allow| covers(&allow.network)) {
+        return [false; 4];
+    }
+    let single = list
         .blocks()
         .filter(|block| covers(&block.network) && is_live(block, now))
-        .collect();
-    let meant = ["TCP to the listener", "later fragment"].contains(&packet);
-    let has = |effect| {
-        live.iter()
-            .any(|block| block.effect == effect && (block.scope == Scope::Host || meant))
-    };
-    if live.is_empty() || list.allows().any(|allow| covers(&allow.network)) {
-        "pass"
-    } else if has(Effect::Drop) {
-        "drop"
-    } else if has(Effect::Count) {
-        "count"
-    } else {
-        "pass"
+        .map(|block| (block.effect, block.scope));
+    let layers = list.layers().compile();
+    let layers = layers.iter().filter_map(|layer| {
+        let holds = layer.networks.iter().any(|network| covers(&network));
+        let is_live = layer.expires.is_none_or(|end| now < end);
+        (holds && is_live).then_some((layer.terms.effect, layer.terms.scope))
+    });
+    let mut said = [false; 4];
+    for kind in single.chain(layers) {
+        let index = match kind {
+            (Effect::Drop, Scope::Host) => 0,
+            (Effect::Drop, Scope::Listeners) => 1,
+            (Effect::Count, Scope::Host) => 2,
+            (Effect::Count, Scope::Listeners) => 3,
+        };
+        said[index] = true;
     }
+    said
 }
 
+/// Narrow corners of both families, so that networks overlap, across the bounds of the tables.
 fn networks() -> impl Strategy<Value = IpNet> {
-    // A narrow corner of the address space, so that networks overlap.
-    (
-        0_u8..8,
-        prop::sample::select(vec![8_u8, 16, 24, 29, 30, 32]),
+    let v4 = (
+        prop::sample::select(vec![
+            0_u32,
+            1,
+            255,
+            256,
+            257,
+            0x1_0000,
+            0x1_0101,
+            0xffff_ffff,
+        ]),
+        prop::sample::select(vec![0_u8, 8, 15, 16, 17, 22, 23, 24, 25, 30, 31, 32]),
     )
-        .prop_map(|(last, len)| {
-            let network = ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, 0, last), len).unwrap();
-            IpNet::V4(network.trunc())
-        })
+        .prop_map(|(host, len)| {
+            let address = Ipv4Addr::from(0x0a00_0000 ^ host);
+            IpNet::V4(Ipv4Net::new(address, len).unwrap().trunc())
+        });
+    let v6 = (
+        prop::sample::select(vec![0_u128, 1, 1 << 16, 1 << 64, 1 << 80, 3 << 88, 1 << 96]),
+        prop::sample::select(vec![0_u8, 12, 20, 32, 36, 44, 48, 56, 64, 80, 127, 128]),
+    )
+        .prop_map(|(host, len)| {
+            let address = Ipv6Addr::from(0x2001_0db8_u128 << 96 ^ host);
+            IpNet::V6(Ipv6Net::new(address, len).unwrap().trunc())
+        });
+    prop_oneof![v4, v6]
+}
+
+/// The addresses where something changes, and their neighbours.
+fn sources(networks: impl IntoIterator<Item = IpNet>) -> Vec<IpAddr> {
+    let mut sources = vec![];
+    for network in networks {
+        match network {
+            IpNet::V4(net) => {
+                let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
+                for address in [first.wrapping_sub(1), first, last, last.wrapping_add(1)] {
+                    sources.push(IpAddr::from(Ipv4Addr::from(address)));
+                }
+            }
+            IpNet::V6(net) => {
+                let (first, last) = (u128::from(net.network()), u128::from(net.broadcast()));
+                for address in [first.wrapping_sub(1), first, last, last.wrapping_add(1)] {
+                    let address = Ipv6Addr::from(address);
+                    // An IPv4-mapped source is IPv4.
+                    if address.to_ipv4_mapped().is_none() {
+                        sources.push(IpAddr::from(address));
+                    }
+                }
+            }
+        }
+    }
+    sources
+}
+
+fn kinds() -> impl Strategy<Value = (Scope, Effect)> {
+    let scope = prop::sample::select(vec![Scope::Host, Scope::Listeners]);
+    (
+        scope,
+        prop::sample::select(vec![Effect::Drop, Effect::Count]),
+    )
 }
 
 fn blocks() -> impl Strategy<Value = Block> {
-    (
-        networks(),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        prop::option::of(1_u64..20),
-    )
-        .prop_map(|(network, operator, host, drop, expires)| Block {
+    let origin = prop::sample::select(vec![Origin::Operator, Origin::Automatic]);
+    (networks(), origin, kinds(), prop::option::of(1_u64..20)).prop_map(
+        |(network, origin, (scope, effect), expires)| Block {
             network,
-            origin: if operator {
-                Origin::Operator
-            } else {
-                Origin::Automatic
-            },
-            scope: if host { Scope::Host } else { Scope::Listeners },
-            effect: if drop { Effect::Drop } else { Effect::Count },
+            origin,
+            scope,
+            effect,
             created: at(0),
             expires: expires.map(at),
             reason: String::new(),
-        })
+        },
+    )
+}
+
+fn layers() -> impl Strategy<Value = Vec<NamedList>> {
+    let members = prop::collection::vec(networks(), 0..6);
+    let list = (members, kinds(), prop::option::of(1_u64..20));
+    prop::collection::vec(list, 0..3).prop_map(|lists| {
+        let named = lists.into_iter().zip(["a", "b", "c"]);
+        let lists = named.map(|((members, (scope, effect), expires), name)| NamedList {
+            name: name.parse().unwrap(),
+            terms: Terms {
+                scope,
+                effect,
+                created: at(0),
+                reason: String::new(),
+            },
+            groups: vec![Group {
+                expires: expires.map(at),
+                networks: Arc::new(members.into_iter().collect()),
+            }],
+        });
+        lists.collect()
+    })
 }
 
 fn allows() -> impl Strategy<Value = Allow> {
@@ -164,7 +213,7 @@ fn allows() -> impl Strategy<Value = Allow> {
     })
 }
 
-fn list_of(blocks: &[Block], allows: &[Allow]) -> BlockList {
+fn list_of(blocks: &[Block], lists: &[NamedList], allows: &[Allow]) -> BlockList {
     let mut list = BlockList::default();
     for block in blocks {
         list.insert(block.clone());
@@ -172,60 +221,60 @@ fn list_of(blocks: &[Block], allows: &[Allow]) -> BlockList {
     for allow in allows {
         list.allow(allow.clone());
     }
+    list.edit_layers(|layers| {
+        let named = lists.iter().map(|list| (list.name.clone(), list.clone()));
+        layers.lists = named.collect();
+    });
     list
 }
 
-/// Carries operations out as the kernel would.
-fn carry_out(entries: &mut Entries, operations: &[Operation]) {
-    for operation in operations {
-        match *operation {
-            Operation::Put { network, entry } => {
-                entries.blocks.insert(network, entry);
-            }
-            Operation::Delete { network } => {
-                entries.blocks.remove(&network);
-            }
-            Operation::Allow { network } => {
-                entries.allows.insert(network);
-            }
-            Operation::Unallow { network } => {
-                entries.allows.remove(&network);
-            }
-        }
-    }
+fn listed(list: &BlockList) -> Vec<IpNet> {
+    let single = list.blocks().map(|block| block.network);
+    let allows = list.allows().map(|allow| allow.network);
+    let layers = list.layers().compile();
+    let layers = layers.iter().flat_map(|layer| layer.networks.iter());
+    single.chain(allows).chain(layers).collect()
 }
 
 proptest! {
     #[test]
-    fn compiled_entries_agree_with_the_list_at_every_later_time(
+    fn tables_agree_with_the_lists_at_every_later_time(
         blocks in prop::collection::vec(blocks(), 0..8),
-        allows in prop::collection::vec(allows(), 0..2),
-        last in 0_u8..8,
+        lists in layers(),
+        allows in prop::collection::vec(allows(), 0..3),
+        seed in any::<u64>(),
     ) {
-        let list = list_of(&blocks, &allows);
-        let entries = compile(&list, &clock(0));
-        let source = Ipv4Addr::new(10, 0, 0, last);
-        for second in 0..22 {
-            let kernel = Kernel { entries: &entries, second };
-            for (name, bytes) in packets_of(source) {
-                let exit = judge(bytes.as_slice(), &kernel).exit;
-                let verdict = match exit {
-                    exit if exit.is_drop() => "drop",
-                    Exit::Counted => "count",
-                    _ => "pass",
-                };
-                let expected = naive(&list, source, name, at(second));
-                prop_assert_eq!(verdict, expected, "{} at {}", name, second);
+        let list = list_of(&blocks, &lists, &allows);
+        let tables = filled(&list, seed);
+        for source in sources(listed(&list)) {
+            for second in [0, 1, 7, 19, 22] {
+                prop_assert_eq!(
+                    said(&tables, source, second),
+                    naive(&list, source, at(second)),
+                    "{} at {}", source, second
+                );
             }
         }
     }
 
     #[test]
-    fn refreshing_after_each_change_agrees_with_compiling_at_the_end(
+    fn refreshing_after_each_change_agrees_with_the_lists(
+        lists in layers(),
         changes in prop::collection::vec((blocks(), 0_u8..4, allows()), 1..12),
     ) {
-        let mut list = BlockList::default();
-        let mut kernel = Entries::default();
+        let mut list = list_of(&[], &lists, &[]);
+        let sizes = Sizes::of(&super::super::tables::Needs {
+            pages: 600,
+            ..Default::default()
+        }).unwrap();
+        let mut tables = Tables::new(OwnMemory::new(&sizes), OwnTries::default(), 5);
+        let rules = rules_of(&list);
+        let clock = clock(0);
+        macro_rules! plan {
+            () => { Plan { list: &list, clock: &clock, rules: &rules } };
+        }
+        fill(plan!(), &mut tables).unwrap();
+        let mut touched = vec![];
         for (block, kind, allow) in changes {
             let network = match kind {
                 0 => { list.remove(&block.network, None); block.network }
@@ -233,16 +282,44 @@ proptest! {
                 2 => { let network = allow.network; list.allow(allow); network }
                 _ => { let network = block.network; list.insert(block); network }
             };
-            carry_out(&mut kernel, &refresh(&list, &network, &clock(0)));
+            touched.push(network);
+            refresh(plan!(), &mut tables, &network).unwrap();
         }
-        prop_assert_eq!(&kernel, &compile(&list, &clock(0)));
+        for source in sources(listed(&list).into_iter().chain(touched)) {
+            for second in [0, 7, 22] {
+                prop_assert_eq!(
+                    said(&tables, source, second),
+                    naive(&list, source, at(second)),
+                    "{} at {}", source, second
+                );
+            }
+        }
+    }
+
+    /// Nothing that is allowed, and nothing that no list holds, is found blocked.
+    #[test]
+    fn allowed_and_clean_sources_are_never_blocked(
+        lists in layers(),
+        allows in prop::collection::vec(allows(), 1..3),
+    ) {
+        let list = list_of(&[], &lists, &allows);
+        let tables = filled(&list, 9);
+        for source in sources(listed(&list)) {
+            let is_allowed = allows.iter().any(|allow| allow.network.contains(&source));
+            let is_clean = !lists.iter().any(|list| {
+                list.groups.iter().any(|group| group.networks.iter().any(|n| n.contains(&source)))
+            });
+            if is_allowed || is_clean {
+                prop_assert_eq!(said(&tables, source, 0), [false; 4], "{}", source);
+            }
+        }
     }
 
     #[test]
-    fn what_is_recovered_from_the_entries_judges_as_they_do(
+    fn what_is_recovered_from_the_tables_says_what_they_say(
         blocks in prop::collection::vec(blocks(), 0..8),
+        lists in layers(),
         allows in prop::collection::vec(allows(), 0..2),
-        last in 0_u8..8,
     ) {
         // Ends that differ by a tick are one to it, so they are kept two apart here.
         let doubled = blocks.into_iter().map(|block| Block {
@@ -250,57 +327,15 @@ proptest! {
             ..block
         });
         let doubled: Vec<_> = doubled.collect();
-        let entries = compile(&list_of(&doubled, &allows), &clock(0));
-        let (blocks, allows) = recover(&entries, &clock(0));
-        let recovered = compile(&list_of(&blocks, &allows), &clock(0));
-        for second in (0..44).step_by(2) {
-            for (name, bytes) in packets_of(Ipv4Addr::new(10, 0, 0, last)) {
-                let [before, after] = [&entries, &recovered].map(|entries| {
-                    judge(bytes.as_slice(), &Kernel { entries, second }).exit.is_drop()
-                });
-                prop_assert_eq!(before, after, "{} at {}", name, second);
+        let list = list_of(&doubled, &lists, &allows);
+        let tables = filled(&list, 3);
+        let recovered = recover(&tables.contents().unwrap(), &rules_of(&list), &clock(0));
+        let again = list_of(&recovered.blocks, &recovered.lists, &recovered.allows);
+        for source in sources(listed(&list)) {
+            for second in (0..44).step_by(2) {
+                let [before, after] = [&list, &again].map(|list| naive(list, source, at(second)));
+                prop_assert_eq!(before, after, "{} at {}", source, second);
             }
         }
     }
-
-    #[test]
-    fn a_diff_leads_where_it_should_and_then_is_empty(
-        before in prop::collection::vec(blocks(), 0..6),
-        after in prop::collection::vec(blocks(), 0..6),
-        allows in prop::collection::vec(allows(), 0..3),
-    ) {
-        let mut actual = compile(&list_of(&before, &allows), &clock(0));
-        let desired = compile(&list_of(&after, &[]), &clock(0));
-        let operations = diff(&desired, &actual);
-        carry_out(&mut actual, &operations);
-        prop_assert!(diff(&desired, &actual).is_empty());
-        prop_assert_eq!(actual.allows, desired.allows);
-    }
-}
-
-#[test]
-fn a_short_host_block_inside_a_long_one_lives_as_long() {
-    let block = |network: &str, expires: Option<u64>| Block {
-        network: network.parse().unwrap(),
-        origin: Origin::Operator,
-        scope: Scope::Listeners,
-        effect: Effect::Drop,
-        created: at(0),
-        expires: expires.map(at),
-        reason: String::new(),
-    };
-    let end = |outer, inner| {
-        let list = list_of(
-            &[block("10.0.0.0/16", outer), block("10.0.0.1/32", inner)],
-            &[],
-        );
-        let entries = compile(&list, &clock(0));
-        entries.blocks[&"10.0.0.1/32".parse().unwrap()]
-            .drop_listeners
-            .end
-    };
-    assert_eq!(end(Some(100), Some(10)), 105);
-    assert_eq!(end(Some(10), Some(100)), 105);
-    assert_eq!(end(None, Some(10)), 0);
-    assert_eq!(end(Some(10), None), 0);
 }

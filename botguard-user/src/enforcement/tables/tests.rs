@@ -1,0 +1,176 @@
+//! The tables at their bounds: nearly full, full, given back; and what a reader sees at each store.
+
+use botguard_common::entry::{Entry, Term};
+use botguard_common::lookup::{host_v4, network_v4};
+use botguard_common::maps::DIRTY;
+
+use super::memory::{OwnMemory, OwnTries};
+use super::*;
+
+type OwnTables = Tables<OwnMemory, OwnTries>;
+
+fn tables() -> OwnTables {
+    let sizes = Sizes::of(&Needs::default()).unwrap();
+    Tables::new(OwnMemory::new(&sizes), OwnTries::default(), 42)
+}
+
+fn policy(tables: &mut OwnTables, end: u32) -> Policy {
+    let entry = Entry {
+        drop_listeners: Term::until(end, 1),
+        ..Entry::default()
+    };
+    tables.intern(entry).unwrap()
+}
+
+/// Spread over all /24s, in no order.
+fn address(number: u32) -> u32 {
+    number.wrapping_mul(0x9e37_79b1)
+}
+
+#[test]
+fn hosts_are_found_until_the_table_is_full_and_gone_when_deleted() {
+    let mut tables = tables();
+    let policy = policy(&mut tables, 7);
+    let n_slots = u32::try_from(tables.memory.hosts_v4().len()).unwrap();
+    let mut n_put = 0;
+    while tables.put_host_v4(address(n_put), policy).is_ok() {
+        n_put += 1;
+    }
+    // Two choices of eight, and one move: more than nine of ten slots.
+    assert!(n_put * 10 > n_slots * 9, "{n_put} of {n_slots}");
+    for number in 0..n_put {
+        assert_eq!(host_v4(&tables, address(number)), policy.0, "{number}");
+    }
+    assert_eq!(host_v4(&tables, address(n_put)), 0);
+    for number in (0..n_put).step_by(2) {
+        tables.delete_host_v4(address(number), || true);
+    }
+    for number in 0..n_put {
+        let expected = if number % 2 == 0 { 0 } else { policy.0 };
+        assert_eq!(host_v4(&tables, address(number)), expected, "{number}");
+    }
+    // There is room again.
+    assert!(tables.put_host_v4(address(n_put), policy).is_ok());
+}
+
+#[test]
+fn a_host_put_again_has_the_new_policy_and_stands_once() {
+    let mut tables = tables();
+    let [first, second] = [5, 6].map(|end| policy(&mut tables, end));
+    assert_ne!(first, second);
+    assert_eq!(
+        policy(&mut tables, 5),
+        first,
+        "equal entries are one policy"
+    );
+    for policy in [first, second] {
+        tables.put_host_v4(9, policy).unwrap();
+        assert_eq!(host_v4(&tables, 9), policy.0);
+    }
+    assert_eq!(tables.n_entries(), 1);
+    tables.delete_host_v4(9, || true);
+    tables.delete_host_v4(9, || true);
+    assert_eq!(tables.n_entries(), 0);
+}
+
+#[test]
+fn the_address_zero_is_an_address() {
+    let mut tables = tables();
+    assert_eq!(host_v4(&tables, 0), 0);
+    let policy = policy(&mut tables, 0);
+    tables.put_host_v4(0, policy).unwrap();
+    assert_eq!(host_v4(&tables, 0), policy.0);
+    let nobody = HostV6::of(0, 128).unwrap();
+    tables.put_host_v6(nobody, policy).unwrap();
+    tables.delete_host_v6(nobody);
+    assert_eq!(tables.n_entries(), 1);
+}
+
+#[test]
+fn full_tables_say_which() {
+    let mut tables = tables();
+    let painted = (0..=u32::MAX >> 8).step_by(256).try_for_each(|net| {
+        let first = net << 8 | 1;
+        let policy = policy(&mut tables, 3);
+        let segment = Segment {
+            first,
+            last: first,
+            policy,
+        };
+        let mut painter = Painter::default();
+        painter.paint(&mut tables, segment)?;
+        painter.finish(&mut tables)
+    });
+    assert_eq!(painted, Err(Full("nets_v4")));
+    let mut end = 0;
+    let full = loop {
+        let entry = Entry {
+            drop_host: Term::until(end, 0),
+            ..Entry::default()
+        };
+        if let Err(full) = tables.intern(entry) {
+            break full;
+        }
+        end += 1;
+    };
+    assert_eq!(full, Full("policies"));
+}
+
+#[test]
+fn segments_are_painted_across_every_bound() {
+    let mut tables = tables();
+    let policy = policy(&mut tables, 1);
+    let check = |tables: &OwnTables, address, expected: Policy| {
+        assert_eq!(network_v4(tables, address), expected.0, "{address:#x}");
+    };
+    // From the last address of a /16 over a whole one into the middle of a /24.
+    let (first, last) = (0x0a00_ffff, 0x0a02_0080);
+    let mut painter = Painter::default();
+    painter
+        .paint(
+            &mut tables,
+            Segment {
+                first,
+                last,
+                policy,
+            },
+        )
+        .unwrap();
+    painter.finish(&mut tables).unwrap();
+    check(&tables, first - 1, Policy::NONE);
+    check(&tables, first, policy);
+    check(&tables, 0x0a01_8000, policy);
+    check(&tables, last, policy);
+    check(&tables, last + 1, Policy::NONE);
+    let whole = Segment {
+        first: 0,
+        last: u32::MAX,
+        policy: Policy::NONE,
+    };
+    painter.paint(&mut tables, whole).unwrap();
+    painter.finish(&mut tables).unwrap();
+    for address in [first, 0x0a01_8000, last] {
+        check(&tables, address, Policy::NONE);
+    }
+    assert!(
+        tables
+            .memory
+            .filter_v4()
+            .iter()
+            .all(|word| word.load(Relaxed) == 0)
+    );
+}
+
+#[test]
+fn a_change_that_fails_leaves_its_mark() {
+    let mut tables = tables();
+    let state = |tables: &OwnTables| tables.memory.header()[2].load(Relaxed) & u64::from(u32::MAX);
+    let done: Result<(), Full> = tables.marked(|tables| {
+        assert_eq!(state(tables), u64::from(DIRTY));
+        Ok(())
+    });
+    assert_eq!((done, state(&tables)), (Ok(()), 0));
+    let failed: Result<(), Full> = tables.marked(|_tables| Err(Full("policies")));
+    assert!(failed.is_err());
+    assert_eq!(state(&tables), u64::from(DIRTY));
+}
