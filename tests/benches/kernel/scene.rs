@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, MapData};
 use botguard_tests::bench::random::Random;
-use botguard_tests::bench::workload::Blocked;
+use botguard_tests::bench::workload::{ALLOCATIONS, Blocked, LISTED_ALLOCATIONS};
 
 use crate::object::{Keys, Object, Setup, XDP_DROP, run};
 use crate::ours::Ours;
@@ -156,7 +156,13 @@ fn traffic(blocked: &Blocked, n_keys: usize) -> Vec<Traffic> {
     if blocked.v6.is_empty() {
         add("clean", Keys::V4(blocked.clean_v4(n_keys, 0xc1ea)), false);
     } else {
-        add("clean", Keys::V6(blocked.clean_v6(n_keys, 0xc1ea)), false);
+        for (name, n_allocations) in [
+            ("clean", ALLOCATIONS),
+            ("clean, of listed /32s", LISTED_ALLOCATIONS),
+        ] {
+            let keys = blocked.clean_v6(n_keys, n_allocations, 0xc1ea);
+            add(name, Keys::V6(keys), false);
+        }
         let keys = (0..n_keys).map(|_| {
             let (address, len) = *random.choose(&blocked.v6);
             let rest = u128::MAX.checked_shr(u32::from(len)).unwrap_or(0);

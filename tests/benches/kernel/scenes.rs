@@ -202,13 +202,17 @@ fn judge(samples: &Samples, report: &mut Report) {
         let name = format!("{POLICY}: {traffic}, warm: xdp-filter's increment to the filter's");
         report.judged(SECTION, name, "×", &ratios, Goal::AtLeast(12.0));
     }
-    for (scene, bound) in [(POLICY, 2.3), (SIX, 3.0)] {
-        let of = |program| samples.of(scene, "clean", Heat::Cold, program);
+    for (scene, traffic, bound) in [
+        (POLICY, "clean", 2.3),
+        (SIX, "clean", 3.0),
+        (SIX, "clean, of listed /32s", 3.0),
+    ] {
+        let of = |program| samples.of(scene, traffic, Heat::Cold, program);
         let ratios = paired(of("filter"), of("parse"), |a, b| a / b);
-        let name = format!("{scene}: clean, cold: filter to parse-and-return");
+        let name = format!("{scene}: {traffic}, cold: filter to parse-and-return");
         report.judged(SECTION, name, "×", &ratios, Goal::AtMost(bound));
         let ratios = paired(of("hash_lpm"), of("filter"), |a, b| a / b);
-        let name = format!("{scene}: clean, cold: hash + trie to the filter");
+        let name = format!("{scene}: {traffic}, cold: hash + trie to the filter");
         report.figure(SECTION, name, "×", &ratios);
     }
     let of = |scene| samples.of(scene, "clean", Heat::Cold, "filter");

@@ -42,9 +42,10 @@ impl Blocked {
         clean
     }
 
-    /// `n` IPv6 addresses that nothing covers, of allocations that the entries lie in too.
+    /// `n` IPv6 addresses that nothing covers, of so many allocations; entries lie in the first
+    /// [`LISTED_ALLOCATIONS`].
     #[must_use]
-    pub fn clean_v6(&self, n: usize, seed: u64) -> Vec<u128> {
+    pub fn clean_v6(&self, n: usize, n_allocations: u32, seed: u64) -> Vec<u128> {
         let covered = Ranges::new(self.v6.iter().map(|(address, len)| {
             let rest = u128::MAX.checked_shr(u32::from(*len)).unwrap_or(0);
             (*address, address | rest)
@@ -52,7 +53,7 @@ impl Blocked {
         let mut random = Random::seeded(seed);
         let mut clean = Vec::with_capacity(n);
         while clean.len() < n {
-            let address = host_v6(&mut random);
+            let address = host_v6(&mut random, n_allocations);
             if !covered.hold(address) {
                 clean.push(address);
             }
@@ -125,7 +126,7 @@ pub fn networks_v6(n: usize, seed: u64) -> Vec<NetworkV6> {
             _ => 32 + u8::try_from(random.below(16)).unwrap_or(0),
         };
         let rest = u128::MAX.checked_shr(u32::from(len)).unwrap_or(0);
-        (host_v6(&mut random) & !rest, len)
+        (host_v6(&mut random, LISTED_ALLOCATIONS) & !rest, len)
     })
 }
 
@@ -145,10 +146,16 @@ fn public_v4(random: &mut Random) -> u32 {
     (1 << 24) + random.below(223 << 24)
 }
 
-/// An address of one of 32,768 allocations of a /32 in 2000::/3, 256 sites in each, 16 networks in
-/// each site.
-fn host_v6(random: &mut Random) -> u128 {
-    let allocation = u128::from(Random::seeded(u64::from(random.below(1 << 15))).bits() >> 35);
+/// Allocations of IPv6 that have an entry, of [`ALLOCATIONS`].
+pub const LISTED_ALLOCATIONS: u32 = 1 << 15;
+/// Allocations of IPv6 that packets come from.
+pub const ALLOCATIONS: u32 = 1 << 17;
+
+/// An address of one of the first allocations of a /32 in 2000::/3, which are spread over it, with
+/// 256 sites in each and 16 networks in each site.
+fn host_v6(random: &mut Random, n_allocations: u32) -> u128 {
+    let allocation = u64::from(random.below(n_allocations));
+    let allocation = u128::from(Random::seeded(allocation).bits() >> 35);
     let site = u128::from(random.below(1 << 8)) << 8;
     let network = u128::from(random.below(1 << 4));
     let interface = u128::from(random.bits());
@@ -221,7 +228,7 @@ mod tests {
         let is_within = |address: u128, (network, len): NetworkV6| {
             (address ^ network).leading_zeros() >= u32::from(len)
         };
-        for address in blocked.clean_v6(1_000, 5) {
+        for address in blocked.clean_v6(1_000, LISTED_ALLOCATIONS, 5) {
             assert!(
                 !blocked
                     .v6
