@@ -92,6 +92,9 @@ pub const RULE_NAMES: &str = "rules";
 pub const RULE_COUNTERS: &str = "rule_counters";
 /// Sampled [`DropEvent`]s, while somebody listens.
 pub const EVENTS: &str = "events";
+/// The tick until which drops are sampled to [`EVENTS`], a `u32`. Whoever listens keeps it ahead of
+/// now; a map of its own, since that is not the process that writes the others.
+pub const EVENTS_UNTIL: &str = "events_until";
 /// What is left of a CPU's share of events: an [`EventTokens`] a CPU.
 pub const EVENT_TOKENS: &str = "event_tokens";
 /// One [`ClockReading`], written by `botguard_clock`.
@@ -158,7 +161,7 @@ const fn shape<K, V>(name: &'static str, kind: Kind, capacity: u32, life: Life) 
 }
 
 /// Every map.
-pub const SHAPES: [Shape; 19] = {
+pub const SHAPES: [Shape; 20] = {
     use Kind::{Array, Hash, LpmTrie, PerCpuArray, RingBuf};
     use Life::{Generation, Growing, Lasting};
     [
@@ -179,6 +182,7 @@ pub const SHAPES: [Shape; 19] = {
         shape::<u32, RuleName>(RULE_NAMES, Array, RULES, Lasting),
         shape::<u32, RuleCounters>(RULE_COUNTERS, PerCpuArray, RULES, Lasting),
         shape::<(), ()>(EVENTS, RingBuf, EVENT_RING_BYTES, Lasting),
+        shape::<u32, u32>(EVENTS_UNTIL, Array, 1, Lasting),
         shape::<u32, EventTokens>(EVENT_TOKENS, PerCpuArray, 1, Lasting),
         shape::<u32, ClockReading>(CLOCK, Array, 1, Lasting),
     ]
@@ -250,10 +254,6 @@ pub struct Config {
     pub jiffies_per_second: u32,
     /// A [`Mode`].
     pub mode: u32,
-    /// Tick until which drops are sampled to [`EVENTS`]; whoever listens keeps it ahead of now.
-    pub events_until: u32,
-    /// Zero.
-    pub padding: u32,
 }
 
 /// Whether a drop is carried out.
@@ -340,7 +340,7 @@ pub struct ClockReading {
 }
 
 const _: () = assert!(size_of::<Listener>() == 20 && align_of::<Listener>() == 1);
-const _: () = assert!(size_of::<Config>() == 24 && align_of::<Config>() == 8);
+const _: () = assert!(size_of::<Config>() == 16 && align_of::<Config>() == 8);
 const _: () = assert!(size_of::<Header>() == 24 && align_of::<Header>() == 8);
 const _: () = assert!(size_of::<RuleCounters>() == 16 && align_of::<RuleCounters>() == 8);
 const _: () = assert!(size_of::<RuleName>() == 64 && align_of::<RuleName>() == 1);

@@ -53,6 +53,8 @@ static RULE_NAMES: Array<RuleName> = Array::with_max_entries(RULES, 0);
 static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(RULES, 0);
 #[map(name = "events")]
 static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING_BYTES, 0);
+#[map(name = "events_until")]
+static EVENTS_UNTIL: Array<u32> = Array::with_max_entries(1, 0);
 #[map(name = "event_tokens")]
 static EVENT_TOKENS: PerCpuArray<EventTokens> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "clock")]
@@ -187,13 +189,13 @@ pub(crate) fn count(verdict: &Verdict) {
 /// nobody listening it costs one comparison.
 #[inline(always)]
 pub(crate) fn may_tell() -> Option<u64> {
-    let config = CONFIG.get(0)?;
-    if config.events_until == 0 {
+    let until = *EVENTS_UNTIL.get(0)?;
+    if until == 0 {
         return None;
     }
     let jiffies = jiffies();
-    let tick = ticks(jiffies, config.anchor_jiffies);
-    (tick < config.events_until && take_token(tick)).then_some(jiffies)
+    let tick = ticks(jiffies, CONFIG.get(0)?.anchor_jiffies);
+    (tick < until && take_token(tick)).then_some(jiffies)
 }
 
 /// Tells of a packet that was dropped, or would have been.

@@ -9,6 +9,8 @@ pub mod explain;
 pub mod render;
 
 mod access;
+mod events;
+mod lists;
 mod plain;
 mod session;
 
@@ -21,12 +23,16 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use self::access::{Access, AccessError};
-use self::arguments::{Allow, Arguments, Block, Command, Kernel};
+use self::arguments::{
+    Allow, Arguments, Block, Command, ExportFormat, Kernel, asns_of, networks_of,
+};
 use self::explain::Explanation;
+use self::lists::{ListError, Source};
 use self::render::Text;
 use crate::admin::protocol::{Blame, Failed, Request, Response};
 use crate::audit::search;
 use crate::daemon;
+use crate::enforcement::kernel::KernelError;
 use crate::settings::{Loaded, SettingsError};
 use crate::telemetry;
 use crate::words::block::{Effect, Scope};
@@ -76,7 +82,10 @@ enum CommandError {
         "no request `{id}` in {path} and the files rotated from it; it may be in a compressed one, \
          or not have ended yet"
     )]
-    NoRequest { id: String, path: String },
+    NoRequest {
+        id: String,
+        path: String,
+    },
     #[error(transparent)]
     Daemon(#[from] daemon::StartError),
     #[error(
@@ -84,6 +93,10 @@ enum CommandError {
          or leave out `--scope host`"
     )]
     OwnSession(IpNet),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
+    List(#[from] ListError),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -98,11 +111,14 @@ impl CommandError {
                 ..
             }) => USAGE,
             Self::Daemon(error) if error.is_usage() => USAGE,
+            Self::List(error) if error.is_usage() => USAGE,
             Self::Refused(_)
             | Self::Access(_)
             | Self::Search(_)
             | Self::NoRequest { .. }
+            | Self::Kernel(_)
             | Self::Daemon(_)
+            | Self::List(_)
             | Self::Output(_) => FAILED,
         }
     }
@@ -114,6 +130,7 @@ const USAGE: u8 = 64;
 
 fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     let loaded = Loaded::read(&arguments.config)?;
+    let mut source = None;
     let request = match &arguments.command {
         Command::Run { check: true } => {
             let report = daemon::check(&loaded)?;
@@ -134,6 +151,21 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
             show(arguments, &Explanation::of(&found))?;
             return Ok(Answer::Done);
         }
+        Command::Kernel(Kernel::Events { count, duration }) => {
+            let bounds = events::Bounds {
+                count: *count,
+                time: duration.map(|span| span.0),
+            };
+            let pin_dir = &loaded.settings.kernel.pin_dir;
+            events::follow(pin_dir, &bounds, write, arguments.json)?;
+            return Ok(Answer::Done);
+        }
+        Command::Block(Block::Import(import)) => {
+            let list = Source::read(import)?;
+            let request = list.request(import)?;
+            source = Some(list);
+            Some(request)
+        }
         command => request(command),
     };
     let Some(request) = request else {
@@ -143,16 +175,25 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
         return Err(CommandError::OwnSession(network));
     }
     let pin_dir = loaded.settings.kernel.pin_dir.clone();
-    let response = match Access::open(loaded) {
+    let response = match Access::open(loaded, &request) {
         Err(AccessError::Store(error)) if request == Request::KernelDetach && !error.is_held() => {
             access::detach_without_store(&pin_dir, &error)
         }
         access => access?.perform(&request)?,
     };
     if let Response::Failed(failed) = response {
-        return Err(CommandError::Refused(failed));
+        return Err(CommandError::Refused(match &source {
+            Some(source) => source.place(failed),
+            None => failed,
+        }));
     }
-    if arguments.json {
+    if let Response::Export(export) = &response {
+        let format = match &arguments.command {
+            Command::Block(Block::Export { format, .. }) if !arguments.json => *format,
+            _ => ExportFormat::Json,
+        };
+        lists::write(export, format, &mut io::stdout().lock())?;
+    } else if arguments.json {
         write_json(&response)?;
     } else {
         write(&Text(&response).to_string())?;
@@ -160,10 +201,16 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     Ok(answer(&response))
 }
 
-/// The request of a command that is one; `run` and `explain` are not.
+/// The request of a command that is one by itself; `run`, `explain` and `kernel events` are not, and
+/// an import is one only with its file.
 fn request(command: &Command) -> Option<Request> {
     Some(match command {
-        Command::Run { .. } | Command::Explain { .. } => return None,
+        Command::Run { .. }
+        | Command::Explain { .. }
+        | Command::Block(Block::Import(_))
+        | Command::Kernel(Kernel::Events { .. }) => {
+            return None;
+        }
         Command::Reload => Request::Reload,
         Command::Mode { mode, duration } => Request::SetMode {
             mode: (*mode).into(),
@@ -177,7 +224,9 @@ fn request(command: &Command) -> Option<Request> {
             scope,
             count_only,
         }) => Request::BlockAdd {
-            networks: targets.networks.clone(),
+            networks: networks_of(&targets.targets),
+            asns: asns_of(&targets.targets),
+            session: session::peer(),
             ttl_s: ttl.map(|span| span.0.as_secs()),
             reason: reason.clone(),
             scope: scope.map(Scope::from),
@@ -187,8 +236,18 @@ fn request(command: &Command) -> Option<Request> {
                 Effect::Drop
             },
         },
-        Command::Block(Block::Del { targets }) => Request::BlockDelete {
-            networks: targets.networks.clone(),
+        Command::Block(Block::Del {
+            origin: Some(name), ..
+        }) => Request::ListDelete { name: name.clone() },
+        Command::Block(Block::Del {
+            targets,
+            origin: None,
+        }) => Request::BlockDelete {
+            networks: networks_of(targets),
+            asns: asns_of(targets),
+        },
+        Command::Block(Block::Export { origin, .. }) => Request::BlockExport {
+            origin: origin.clone(),
         },
         Command::Block(Block::List) => Request::BlockList,
         Command::Block(Block::Flush) => Request::BlockFlush,

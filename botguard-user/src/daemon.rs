@@ -12,6 +12,7 @@ pub mod enforcer;
 pub mod pipeline;
 
 mod check;
+mod data_files;
 mod reload;
 mod reserved;
 mod running;
@@ -32,7 +33,7 @@ use crate::settings::{Loaded, SettingsError};
 use self::start::Started;
 
 pub use check::{CheckReport, check};
-pub use surroundings::local_listeners;
+pub use surroundings::{Lookup, boot_id, guard, local_listeners};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +114,10 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
         )),
         tokio::spawn(admin::http::serve(http, pages, admin_shutdown.clone())),
         tokio::spawn(timers::run(Arc::clone(&daemon), admin_shutdown.clone())),
+        tokio::spawn(data_files::follow(
+            Arc::clone(&daemon),
+            admin_shutdown.clone(),
+        )),
         tokio::spawn(signals.obey(Arc::clone(&daemon), shutdown.clone())),
     ];
     tracing::info!(addresses = ?daemon.bound(), "ready");

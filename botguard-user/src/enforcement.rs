@@ -8,14 +8,17 @@
 //!
 //! Not here: the decision to ban (engine), and the file that survives a reboot (store).
 
-pub mod layer;
+pub mod clock_watch;
+pub mod import;
 pub mod layer_index;
 pub mod layers;
 pub mod list;
 pub mod network_map;
-pub mod network_set;
 
 pub mod never_block;
+
+/// Words, since the store keeps them too.
+pub use crate::words::{layer, network_set};
 
 pub mod kernel_clock;
 pub mod plan;

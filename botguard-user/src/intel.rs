@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-pub use self::asn_table::AsnTable;
+pub use self::asn_table::{Announced, AsnTable};
 pub use self::error::{IntelError, RowProblem};
 pub use self::hosting::HostingList;
 
@@ -47,7 +47,7 @@ impl IntelSettings {
 /// Everything known of networks. Never changes; a reload makes a new one.
 #[derive(Debug)]
 pub struct Intel {
-    asns: Option<AsnTable>,
+    asns: Option<Arc<AsnTable>>,
     hosting: HostingList,
 }
 
@@ -57,6 +57,7 @@ impl Intel {
     /// Errors: [`IntelError`], the configuration's or a data file's fault; names file and line.
     pub fn load(settings: &IntelSettings) -> Result<Self, IntelError> {
         let asns = settings.asn.as_deref().map(AsnTable::load).transpose()?;
+        let asns = asns.map(Arc::new);
         let hosting = match &settings.hosting_asns {
             Some(path) => HostingList::load(path)?,
             None => HostingList::built_in(),
@@ -66,13 +67,13 @@ impl Intel {
 
     /// From parts that were read before; without a table nothing is known of any address.
     #[must_use]
-    pub const fn new(asns: Option<AsnTable>, hosting: HostingList) -> Self {
+    pub const fn new(asns: Option<Arc<AsnTable>>, hosting: HostingList) -> Self {
         Self { asns, hosting }
     }
 
-    /// The table of autonomous systems, for its date, size and warning.
+    /// The table of autonomous systems.
     #[must_use]
-    pub const fn asns(&self) -> Option<&AsnTable> {
+    pub const fn asns(&self) -> Option<&Arc<AsnTable>> {
         self.asns.as_ref()
     }
 
@@ -116,6 +117,20 @@ mod tests {
         check("2003::1", Some(3_320), false);
         check("192.0.2.1", None, false);
         check("2001:db8::1", None, false);
+    }
+
+    #[test]
+    fn a_system_announces_what_is_found_to_be_its() {
+        let table = AsnTable::load(EXTRACT.as_ref()).unwrap();
+        let announced = table.announced(16_509).unwrap();
+        assert_eq!(&*announced.name, "Amazon.com, Inc.");
+        assert!(!announced.networks.v4().is_empty() && !announced.networks.v6().is_empty());
+        for network in announced.networks.iter() {
+            for ip in [network.network(), network.broadcast()] {
+                assert_eq!(table.find(ip).map(|asn| asn.number), Some(16_509), "{ip}");
+            }
+        }
+        assert_eq!(table.announced(64_496), None);
     }
 
     #[test]

@@ -1,28 +1,33 @@
-//! What must outlive the daemon: blocks with their wall-clock ends, the allow list, the operator's
-//! mode override. The store is the truth, the kernel's maps a compiled copy of it.
+//! What must outlive the daemon: blocks with their wall-clock ends, imported lists and blocked
+//! systems, the allow list, the operator's mode override. The store is the truth, the kernel's maps a compiled copy of it.
 //!
 //! One directory (`state_dir`, 0700) with one lock, which daemon and CLI share: whoever holds the
 //! [`Store`] is its only user. Not here: the group commit ([`journal`]), the secrets
 //! ([`secrets`]), and what a block means (`enforcement`).
 
 pub mod journal;
+pub mod list_row;
 pub mod lock;
 pub mod secrets;
+
+mod tables;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use serde::de::DeserializeOwned;
+use redb::Database;
 use serde::{Deserialize, Serialize};
 
 use crate::words::block::{Allow, Block, Origin};
-use crate::words::clock::Wall;
+use crate::words::clock::{BootClock, Step, Wall};
+use crate::words::layer::{AsnBlock, NamedList};
 use crate::words::mode::Mode;
+use crate::words::rule::ListName;
 
 use lock::StateLock;
 
@@ -43,10 +48,16 @@ pub struct Store {
 pub struct Contents {
     /// Blocks of every origin, the expired ones included.
     pub blocks: Vec<Block>,
+    /// Imported lists, what has ended in them included.
+    pub lists: Vec<NamedList>,
+    /// Blocked autonomous systems, the expired ones included.
+    pub asns: Vec<AsnBlock>,
     /// The operator's allow list.
     pub allows: Vec<Allow>,
     /// The operator's kill switch, if it was used.
     pub mode: Option<ModeOverride>,
+    /// The clock that all ends are kept by.
+    pub clock: Option<BootClock>,
 }
 
 /// An upper bound for the mode that the operator set by command, in force until it ends.
@@ -64,6 +75,15 @@ impl ModeOverride {
     pub fn is_live(&self, now: Wall) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+
+    /// The same, by a clock that was stepped.
+    #[must_use]
+    pub fn shifted(self, step: Step) -> Self {
+        Self {
+            until: self.until.map(|until| until.shifted(step)),
+            ..self
+        }
+    }
 }
 
 /// One change. Changes are applied in the order given.
@@ -73,12 +93,22 @@ pub enum Change {
     PutBlock(Block),
     /// Removes the block of this network and origin, if there is one.
     DeleteBlock(IpNet, Origin),
+    /// Adds the list, or replaces the one of the same name.
+    PutList(Arc<NamedList>),
+    /// Removes the list of this name, if there is one.
+    DeleteList(ListName),
+    /// Adds the system, or replaces the one of the same number.
+    PutAsn(AsnBlock),
+    /// Removes the system of this number, if there is one.
+    DeleteAsn(u32),
     /// Adds the entry, or replaces the one of the same network.
     PutAllow(Allow),
     /// Removes the entry of this network, if there is one.
     DeleteAllow(IpNet),
     /// Sets or lifts the mode override.
     SetMode(Option<ModeOverride>),
+    /// Sets the clock that all ends are kept by.
+    SetClock(BootClock),
 }
 
 /// The store could not be opened, read or written. Internal or the configuration's fault.
@@ -115,7 +145,7 @@ pub enum StoreError {
         /// Which row.
         key: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The writer thread is gone or its queue is full.
     #[error("the store's writer does not keep up; {0}")]
@@ -158,7 +188,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         let store = Self {
-            is_blank: is_blank(&database)?,
+            is_blank: tables::is_blank(&database)?,
             database: Mutex::new(Some(database)),
             path,
             moved_aside: newest_aside(state_dir),
@@ -201,83 +231,17 @@ impl Store {
             Some(database) => database,
             None => Database::create(&self.path).map_err(database("open"))?,
         };
-        write(&database, changes)?;
+        tables::write(&database, changes)?;
         *slot = Some(database);
         Ok(())
     }
-}
-
-fn write(store: &Database, changes: &[Change]) -> Result<(), StoreError> {
-    let transaction = store.begin_write().map_err(database("write"))?;
-    {
-        let mut blocks = transaction.open_table(BLOCKS).map_err(database("write"))?;
-        let mut allows = transaction.open_table(ALLOWS).map_err(database("write"))?;
-        let mut mode = transaction.open_table(MODE).map_err(database("write"))?;
-        for change in changes {
-            match change {
-                Change::PutBlock(block) => {
-                    put(&mut blocks, &block_key(&block.network, block.origin), block)?;
-                }
-                Change::DeleteBlock(network, origin) => {
-                    delete(&mut blocks, &block_key(network, *origin))?;
-                }
-                Change::PutAllow(allow) => {
-                    put(&mut allows, &allow.network.to_string(), allow)?;
-                }
-                Change::DeleteAllow(network) => delete(&mut allows, &network.to_string())?,
-                Change::SetMode(Some(value)) => put(&mut mode, MODE_KEY, value)?,
-                Change::SetMode(None) => delete(&mut mode, MODE_KEY)?,
-            }
-        }
-    }
-    transaction.commit().map_err(database("commit to"))
-}
-
-/// Rows are JSON under a readable key, so that a support case can be read with any redb tool.
-type Table = TableDefinition<'static, &'static str, &'static [u8]>;
-const BLOCKS: Table = TableDefinition::new("blocks");
-const ALLOWS: Table = TableDefinition::new("allows");
-const MODE: Table = TableDefinition::new("mode");
-const MODE_KEY: &str = "override";
-
-fn block_key(network: &IpNet, origin: Origin) -> String {
-    format!("{network} {}", origin as u8)
-}
-
-fn put(
-    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
-    key: &str,
-    value: &impl Serialize,
-) -> Result<(), StoreError> {
-    let row = serde_json::to_vec(value).map_err(|source| StoreError::Row {
-        table: "(new row)",
-        key: key.to_owned(),
-        source,
-    })?;
-    table
-        .insert(key, row.as_slice())
-        .map_err(database("write"))?;
-    Ok(())
-}
-
-fn delete(
-    table: &mut redb::Table<'_, &'static str, &'static [u8]>,
-    key: &str,
-) -> Result<(), StoreError> {
-    table.remove(key).map_err(database("write"))?;
-    Ok(())
 }
 
 fn open_and_read(path: &Path) -> Result<(Database, Contents), StoreError> {
     let store = Database::create(path).map_err(database("open"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .map_err(io("set the mode of", path))?;
-    let transaction = store.begin_read().map_err(database("read"))?;
-    let contents = Contents {
-        blocks: rows(&transaction, BLOCKS, "blocks")?,
-        allows: rows(&transaction, ALLOWS, "allows")?,
-        mode: rows(&transaction, MODE, "mode")?.pop(),
-    };
+    let contents = tables::read(&store)?;
     Ok((store, contents))
 }
 
@@ -289,36 +253,6 @@ fn newest_aside(state_dir: &Path) -> Option<PathBuf> {
     // Milliseconds have had thirteen digits since 2001, so the order of names is that of times.
     let newest = names.filter(|name| name.starts_with(ASIDE_PREFIX)).max()?;
     Some(state_dir.join(newest))
-}
-
-/// Every commit makes the tables that are missing.
-fn is_blank(store: &Database) -> Result<bool, StoreError> {
-    let transaction = store.begin_read().map_err(database("read"))?;
-    let mut tables = transaction.list_tables().map_err(database("read"))?;
-    Ok(tables.next().is_none())
-}
-
-fn rows<T: DeserializeOwned>(
-    transaction: &redb::ReadTransaction,
-    definition: Table,
-    name: &'static str,
-) -> Result<Vec<T>, StoreError> {
-    let table = match transaction.open_table(definition) {
-        Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(database("read")(error)),
-    };
-    let mut values = Vec::new();
-    for row in table.iter().map_err(database("read"))? {
-        let (key, value) = row.map_err(database("read"))?;
-        let value = serde_json::from_slice(value.value()).map_err(|source| StoreError::Row {
-            table: name,
-            key: key.value().to_owned(),
-            source,
-        })?;
-        values.push(value);
-    }
-    Ok(values)
 }
 
 /// Only damage moves a store aside. A full disk, a missing permission or a store of a later

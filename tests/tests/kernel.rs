@@ -20,5 +20,7 @@ mod network;
 mod agreement;
 #[path = "kernel/attach.rs"]
 mod attach;
+#[path = "kernel/events.rs"]
+mod events;
 #[path = "kernel/rules.rs"]
 mod rules;

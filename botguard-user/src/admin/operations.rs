@@ -3,6 +3,8 @@
 //!
 //! Every change is recorded in the audit log with its actor and what came of it.
 
+mod asns;
+mod lists;
 mod status;
 mod verdict;
 
@@ -13,13 +15,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::protocol::{
-    AllowEntry, Allows, BlockEntry, Blocks, DaemonStatus, Done, Request, Response, Verdict,
+    AllowEntry, Allows, AsnEntry, Blame, BlockEntry, Blocks, DaemonStatus, Done, Failed, Request,
+    Response, Verdict,
 };
 use super::socket::Actor;
 use crate::audit::record::{Event, OperatorRecord};
 use crate::audit::writer::AuditLog;
-use crate::daemon::enforcer::{BlockRequest, Enforcer, OperatorError};
+use crate::daemon::enforcer::{BlockRequest, Enforcer, ImportRequest, OperatorError};
 use crate::daemon::local_listeners;
+use crate::enforcement::import::gates::Force;
 use crate::enforcement::settings::Backend;
 use crate::settings::Loaded;
 use crate::words::block::{Effect, Scope};
@@ -53,6 +57,9 @@ pub trait Running {
     ///
     /// Errors: what is wrong with it, with file and line; the old one stays in force.
     fn reload(&self) -> Result<Done, String>;
+
+    /// What of it does not work as configured, beside the enforcer.
+    fn problems(&self) -> Vec<String>;
 
     /// Follows a change of the global mode.
     fn mode_changed(&self);
@@ -107,6 +114,8 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
         }
         Request::BlockAdd {
             networks,
+            asns,
+            session,
             ttl_s,
             reason,
             scope,
@@ -115,36 +124,69 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
             let ttl = ttl_s.map(Duration::from_secs);
             let request = BlockRequest {
                 networks: networks.clone(),
+                asns: asns.clone(),
+                session: *session,
                 ttl,
                 reason: reason.clone(),
                 scope: *scope,
                 effect: *effect,
             };
-            answer(enforcer.block(request, now), |scope| {
-                (networks.iter())
-                    .map(|network| block_line(&network.to_string(), scope, *effect, ttl))
-                    .collect()
+            answer(enforcer.block(request, now), |blocked| {
+                let terms = blocked_line(blocked.scope, *effect, ttl);
+                let networks = networks.iter().map(|network| format!("{network} {terms}"));
+                let asns = blocked.asns.iter().flat_map(|asn| asns::lines(asn, &terms));
+                networks.chain(asns).collect()
             })
             .warned(kernel_warning(site))
         }
-        Request::BlockDelete { networks } => {
+        Request::BlockDelete { networks, asns } => {
             let (blocks, _allows) = enforcer.snapshot(now);
-            let unknown = unknown(networks, blocks.iter().map(|block| block.network));
-            match enforcer.unblock(networks, now) {
+            let listed: Vec<_> = enforcer.asns(now).iter().map(asns::number).collect();
+            let targets = asns::targets(networks, asns);
+            let unknown = asns::unknown(
+                unknown(networks, blocks.iter().map(|block| block.network)),
+                asns,
+                &listed,
+            );
+            match enforcer.unblock(networks, asns, now) {
                 Ok(0) => Response::internal(format!(
-                    "no block of exactly {}; `botguard would-block` shows what covers an address",
-                    list(networks)
+                    "no block of exactly {targets}; `botguard would-block` shows what covers an address",
                 )),
                 result => answer(result, |n| vec![format!("{n} blocks removed")])
                     .warned(unknown.map(|networks| format!("no block of exactly {networks}"))),
             }
         }
-        Request::BlockFlush => answer(enforcer.flush(now), |n| vec![format!("{n} blocks removed")]),
+        Request::BlockFlush => answer(enforcer.flush(now), |flushed| lists::flushed(&flushed)),
+        Request::ListImport {
+            name,
+            networks,
+            ttl_s,
+            reason,
+            scope,
+            effect,
+            force,
+        } => {
+            let request = ImportRequest {
+                name,
+                wire: networks,
+                ttl: ttl_s.map(Duration::from_secs),
+                reason,
+                scope: *scope,
+                effect: *effect,
+                force: if *force { Force::Yes } else { Force::No },
+            };
+            lists::import(site, request, now)
+        }
+        Request::ListDelete { name } => lists::delete(site, name, now),
+        Request::BlockExport { origin } => lists::export(site, origin.as_deref(), now),
         Request::BlockList => {
             let (blocks, _allows) = enforcer.snapshot(now);
             let blocks = (blocks.iter()).map(|block| BlockEntry::of(&block.into(), now));
+            let asns = enforcer.asns(now);
             Response::Blocks(Blocks {
                 blocks: blocks.collect(),
+                asns: asns.iter().map(|asn| AsnEntry::of(asn, now)).collect(),
+                lists: lists::entries(site, now),
             })
         }
         Request::AllowAdd { networks, reason } => {
@@ -205,6 +247,9 @@ fn attach(site: Site<'_>, now: Wall) -> Response {
             "there is nothing to attach: `[kernel] backend` is \"none\"; write \"xdp\"",
         );
     }
+    if let Err(error) = site.enforcer.sees_all() {
+        return Response::usage(error.to_string());
+    }
     match site.enforcer.attach(&site.loaded.settings.kernel, now) {
         Err(error) => Response::internal(error),
         Ok(()) => {
@@ -235,14 +280,22 @@ fn change(request: &Request) -> Option<(&'static str, String)> {
     match request {
         Request::Status
         | Request::BlockList
+        | Request::BlockExport { .. }
         | Request::AllowList
         | Request::WouldBlock { .. }
         | Request::KernelStats => None,
         Request::Reload => Some(("reload", String::new())),
         Request::SetMode { mode, .. } => Some(("mode", mode.to_string())),
-        Request::BlockAdd { networks, .. } => Some(("block add", list(networks))),
-        Request::BlockDelete { networks } => Some(("block del", list(networks))),
+        Request::BlockAdd { networks, asns, .. } => {
+            Some(("block add", asns::targets(networks, asns)))
+        }
+        Request::BlockDelete { networks, asns } => {
+            Some(("block del", asns::targets(networks, asns)))
+        }
         Request::BlockFlush => Some(("block flush", String::new())),
+        // The result says how many there were; a record is no place for a million.
+        Request::ListImport { name, .. } => Some(("block import", format!("list {name}"))),
+        Request::ListDelete { name } => Some(("block del", format!("list {name}"))),
         Request::AllowAdd { networks, .. } => Some(("allow add", list(networks))),
         Request::AllowDelete { networks } => Some(("allow del", list(networks))),
         Request::KernelAttach => Some(("kernel attach", String::new())),
@@ -270,10 +323,17 @@ fn answer<T>(result: Result<T, OperatorError>, say: impl FnOnce(T) -> Vec<String
             did: say(value),
             warnings: Vec::new(),
         }),
-        Err(error @ (OperatorError::Own { .. } | OperatorError::NoTime { .. })) => {
-            Response::usage(error.to_string())
-        }
-        Err(error @ OperatorError::NotDurable(_)) => Response::internal(error),
+        Err(OperatorError::Refused(refusal)) => Response::Failed(Failed {
+            entry: refusal.entry,
+            message: OperatorError::Refused(refusal).to_string(),
+            blame: Blame::Usage,
+        }),
+        Err(
+            error @ (OperatorError::NoList(_)
+            | OperatorError::Kernel(_)
+            | OperatorError::NotDurable(_)),
+        ) => Response::internal(error),
+        Err(error) => Response::usage(error.to_string()),
     }
 }
 
@@ -310,6 +370,10 @@ fn mode_line(mode: crate::words::mode::Mode, duration: Option<Duration>) -> Vec<
 }
 
 fn block_line(network: &str, scope: Scope, effect: Effect, ttl: Option<Duration>) -> String {
+    format!("{network} {}", blocked_line(scope, effect, ttl))
+}
+
+fn blocked_line(scope: Scope, effect: Effect, ttl: Option<Duration>) -> String {
     let what = match (effect, scope) {
         (Effect::Drop, Scope::Listeners) => "dropped: TCP and UDP to the listeners",
         (Effect::Drop, Scope::Host) => "dropped: every packet",
@@ -321,7 +385,7 @@ fn block_line(network: &str, scope: Scope, effect: Effect, ttl: Option<Duration>
         Scope::Host => "host",
     };
     let how_long = ttl.map_or_else(|| "for good".to_owned(), |ttl| format!("for {}", Span(ttl)));
-    format!("{network} blocked {how_long}, scope {scope} ({what})")
+    format!("blocked {how_long}, scope {scope} ({what})")
 }
 
 #[cfg(test)]

@@ -2,6 +2,10 @@
 //! and its response. The types are for the wire (and for `--json`), apart from those of the
 //! domain, so that neither holds the other back.
 
+mod asn_entry;
+mod lists;
+mod status;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,6 +15,12 @@ use crate::enforcement::list::Covering;
 use crate::words::block::{Effect, Scope};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
+use crate::words::rule::ListName;
+
+pub use lists::{Export, ExportPart, ListEntry};
+pub use status::{DaemonStatus, ListenerStatus, Override, RouteStatus, Status};
+
+pub use self::asn_entry::AsnEntry;
 
 /// Longest line either side accepts; a list of a million blocks is below it.
 pub const MAX_LINE_BYTES: u64 = 512 * 1024 * 1024;
@@ -33,7 +43,14 @@ pub enum Request {
     /// Block networks: all of them or none.
     BlockAdd {
         /// Whom.
+        #[serde(default)]
         networks: Vec<IpNet>,
+        /// And which autonomous systems.
+        #[serde(default)]
+        asns: Vec<u32>,
+        /// Where the operator's SSH session comes from; a block that would end it is refused.
+        #[serde(default)]
+        session: Option<IpAddr>,
         /// For so long; without it for good.
         ttl_s: Option<u64>,
         /// Why.
@@ -43,15 +60,47 @@ pub enum Request {
         /// Drop or count.
         effect: Effect,
     },
-    /// Remove the blocks of these networks, of every origin.
+    /// Remove the blocks of these networks, of every origin, and of these systems.
     BlockDelete {
         /// Which.
+        #[serde(default)]
         networks: Vec<IpNet>,
+        /// And which autonomous systems.
+        #[serde(default)]
+        asns: Vec<u32>,
     },
     /// List the blocks.
     BlockList,
-    /// Remove every block.
+    /// Remove every block, list and system.
     BlockFlush,
+    /// Put a list in force, in place of one of the same name: all of it or nothing.
+    ListImport {
+        /// Its name.
+        name: ListName,
+        /// Its entries, one a line, as `enforcement::import::wire` writes them: an object for each
+        /// would be ten times as long.
+        networks: String,
+        /// How long entries without an end of their own hold; without it for good.
+        ttl_s: Option<u64>,
+        /// Why.
+        reason: String,
+        /// Which packets; the configuration's scope without it.
+        scope: Option<Scope>,
+        /// Drop or count.
+        effect: Effect,
+        /// Whether the gates that may give way do.
+        force: bool,
+    },
+    /// Lift a list.
+    ListDelete {
+        /// Its name.
+        name: ListName,
+    },
+    /// What is blocked, to be taken elsewhere.
+    BlockExport {
+        /// On whose account: a rule, or a list's bare name; without it everything.
+        origin: Option<String>,
+    },
     /// Let networks pass, whatever blocks them.
     AllowAdd {
         /// Whom.
@@ -89,6 +138,8 @@ pub enum Response {
     Done(Done),
     /// [`Request::BlockList`].
     Blocks(Blocks),
+    /// [`Request::BlockExport`].
+    Export(Export),
     /// [`Request::AllowList`].
     Allows(Allows),
     /// [`Request::WouldBlock`].
@@ -117,6 +168,9 @@ pub struct Failed {
     pub message: String,
     /// Whose fault.
     pub blame: Blame,
+    /// Number of the entry of [`Request::ListImport`] that is at fault, counted from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<usize>,
 }
 
 /// Whose fault a failure is.
@@ -130,10 +184,16 @@ pub enum Blame {
 }
 
 /// The block list.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Blocks {
-    /// Entries in the order of their networks.
+    /// Single blocks in the order of their networks.
     pub blocks: Vec<BlockEntry>,
+    /// Blocked autonomous systems in the order of their numbers.
+    #[serde(default)]
+    pub asns: Vec<AsnEntry>,
+    /// Imported lists in the order of their names.
+    #[serde(default)]
+    pub lists: Vec<ListEntry>,
 }
 
 /// One block.
@@ -245,83 +305,6 @@ pub struct Counter {
     pub packets: u64,
 }
 
-/// Everything `botguard status` shows.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Status {
-    /// The daemon, if one runs.
-    pub daemon: Option<DaemonStatus>,
-    /// The configuration's global mode.
-    pub configured_mode: Mode,
-    /// The operator's override, if one is in force.
-    pub mode_override: Option<Override>,
-    /// The bound that holds.
-    pub mode: Mode,
-    /// Routes in the order of the configuration, and `default`.
-    pub routes: Vec<RouteStatus>,
-    /// The kernel filter.
-    pub kernel: Kernel,
-    /// Blocks in force.
-    pub n_blocks: u64,
-    /// Entries of the allow list.
-    pub n_allows: u64,
-    /// What does not work as configured; empty is well.
-    pub degraded: Vec<String>,
-    /// What the configuration asks for and this version does not act on.
-    pub warnings: Vec<String>,
-}
-
-/// The running daemon.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct DaemonStatus {
-    /// Process id.
-    pub pid: u32,
-    /// Version.
-    pub version: String,
-    /// Seconds since its start.
-    pub up_s: u64,
-    /// Hash of the policy that decides.
-    pub policy: String,
-    /// Bound listeners.
-    pub listeners: Vec<ListenerStatus>,
-    /// Address of the admin port.
-    pub http: String,
-    /// Principals that the engine keeps state of.
-    pub n_principals: u64,
-    /// Audit records lost since its start.
-    pub n_audit_lost: u64,
-}
-
-/// One listener.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct ListenerStatus {
-    /// Bound address.
-    pub bind: String,
-    /// Name of its upstream.
-    pub upstream: String,
-}
-
-/// One route.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct RouteStatus {
-    /// Template, or `default`.
-    pub route: String,
-    /// Methods; empty is all.
-    pub methods: Vec<String>,
-    /// What the configuration says.
-    pub configured: Mode,
-    /// The smaller of that and the global bound.
-    pub effective: Mode,
-}
-
-/// A mode that the operator set by command.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Override {
-    /// The bound.
-    pub mode: Mode,
-    /// When it ends, RFC 3339; `null` is never.
-    pub until: Option<String>,
-}
-
 impl Response {
     /// A refusal that the arguments or the configuration caused.
     #[must_use]
@@ -329,6 +312,7 @@ impl Response {
         Self::Failed(Failed {
             message: message.into(),
             blame: Blame::Usage,
+            entry: None,
         })
     }
 
@@ -338,6 +322,7 @@ impl Response {
         Self::Failed(Failed {
             message: message.to_string(),
             blame: Blame::Internal,
+            entry: None,
         })
     }
 }

@@ -119,8 +119,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Enough for every operator and script of a host; more wait in the backlog.
 const MAX_CONNECTIONS: usize = 32;
 
-/// Longest request: a few hundred thousand networks in one command.
-const MAX_REQUEST_BYTES: u64 = 16 * 1024 * 1024;
+/// Longest request: an import of `enforcement::import::MAX_ENTRIES`. Only root and the socket's
+/// group can send one, and memory is taken only as it arrives.
+const MAX_REQUEST_BYTES: u64 = 256 * 1024 * 1024;
 
 async fn accept(
     listener: &UnixListener,

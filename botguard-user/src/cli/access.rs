@@ -10,14 +10,15 @@ use crate::admin::operations::{self, Site};
 use crate::admin::protocol::{Done, Request, Response};
 use crate::admin::socket::Actor;
 use crate::audit::writer::AuditLog;
-use crate::daemon::enforcer::{Enforcer, Fill, KernelSide, Start};
+use crate::daemon::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
+use crate::daemon::{self, Lookup, guard};
 use crate::enforcement::kernel::KernelFilter;
-use crate::enforcement::never_block::NeverBlock;
+use crate::intel::AsnTable;
 use crate::settings::Loaded;
 use crate::store::journal::Journal;
 use crate::store::lock::LockError;
 use crate::store::{Store, StoreError};
-use crate::words::clock::Wall;
+use crate::words::clock::Now;
 
 /// A way to have requests carried out.
 pub(super) enum Access {
@@ -50,14 +51,14 @@ pub(super) enum AccessError {
 
 impl Access {
     /// Asks for the daemon first: while it runs it holds the store.
-    pub(super) fn open(loaded: Loaded) -> Result<Self, AccessError> {
+    pub(super) fn open(loaded: Loaded, request: &Request) -> Result<Self, AccessError> {
         let socket = loaded.settings.admin.socket.clone();
         let mut tries_left = TRIES;
         loop {
             if let Some(client) = Client::connect(&socket)? {
                 return Ok(Self::Daemon(client));
             }
-            match Local::open(&loaded) {
+            match Local::open(&loaded, request) {
                 Ok(local) => return Ok(Self::Local(Box::new(local))),
                 // Another command has the store, or a daemon that has no socket yet.
                 Err(AccessError::Store(StoreError::Lock(LockError::Held { .. })))
@@ -79,17 +80,28 @@ impl Access {
 }
 
 impl Local {
-    fn open(loaded: &Loaded) -> Result<Self, AccessError> {
-        let now = Wall::read();
+    fn open(loaded: &Loaded, request: &Request) -> Result<Self, AccessError> {
+        let clock = Now::read_closely();
+        let now = clock.wall;
         let settings = &loaded.settings;
         let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now)?;
+        let names_asns = matches!(request, Request::BlockAdd { asns, .. } if !asns.is_empty());
+        let has_asns = !contents.asns.is_empty();
         let start = Start {
+            asns: if has_asns || names_asns {
+                asn_source(settings.intel.asn.as_deref(), has_asns)
+            } else {
+                AsnSource::Unset
+            },
+            boot_id: daemon::boot_id(),
+            clock,
             contents,
             store_is_blank: store.is_blank(),
             store_problem: store.problem(),
             journal: Journal::start(Arc::new(store)).map_err(AccessError::Journal)?,
-            // An operator is only refused what would shut out this host.
-            guard: NeverBlock::of_host(),
+            // No command but one that blocks by the thousand has to wait for a resolver that may be
+            // out of reach.
+            guard: guard(settings, Lookup::None),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
             fill: Fill::AtChange,
@@ -115,7 +127,33 @@ impl Local {
             audit: self.audit.as_ref(),
             daemon: None,
         };
-        operations::perform(site, actor, request, Wall::read())
+        let blocks_by_the_thousand = match request {
+            Request::ListImport { .. } => true,
+            Request::BlockAdd { asns, .. } => !asns.is_empty(),
+            _ => false,
+        };
+        if blocks_by_the_thousand && self.enforcer.sees_all().is_ok() {
+            let guard = guard(&self.loaded.settings, Lookup::Names);
+            (self.enforcer).timed(|now| self.enforcer.set_guard(guard, now));
+        }
+        self.enforcer
+            .timed(|now| operations::perform(site, actor, request, now))
+    }
+}
+
+/// The table that the daemon would have. One that cannot be read is the end of the command only
+/// where systems are blocked, and then not of every command.
+fn asn_source(path: Option<&Path>, has_asns: bool) -> AsnSource {
+    let Some(path) = path else {
+        return if has_asns {
+            AsnSource::Unreadable("`[intel] asn` names no table".to_owned())
+        } else {
+            AsnSource::Unset
+        };
+    };
+    match AsnTable::load(path) {
+        Ok(table) => AsnSource::Table(Arc::new(table)),
+        Err(error) => AsnSource::Unreadable(error.to_string()),
     }
 }
 

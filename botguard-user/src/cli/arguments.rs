@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::words::address::host_network;
+use crate::words::address::{canonical_network, host_network};
 use crate::words::block::Scope;
 use crate::words::mode::Mode;
+use crate::words::rule::ListName;
 use crate::words::units::Span;
 
 /// Edge filter against bots: scores every request, blocks in the kernel what it is sure of.
@@ -85,11 +86,11 @@ pub enum Command {
 /// `botguard block`
 #[derive(Debug, Subcommand)]
 pub enum Block {
-    /// Block addresses or networks
+    /// Block addresses, networks or whole autonomous systems
     Add {
-        /// Addresses or CIDR networks
+        /// Addresses, CIDR networks or AS numbers
         #[command(flatten)]
-        targets: Targets,
+        targets: BlockTargets,
         /// End by itself after this time, as in 1h; without it never
         #[arg(long, value_name = "TIME")]
         ttl: Option<Span>,
@@ -103,16 +104,83 @@ pub enum Block {
         #[arg(long)]
         count_only: bool,
     },
-    /// Remove the blocks of these networks, whoever made them
+    /// Remove the blocks of these networks, whoever made them, or an imported list
     Del {
-        /// Addresses or CIDR networks
-        #[command(flatten)]
-        targets: Targets,
+        /// Addresses, CIDR networks or AS numbers, as in 192.0.2.7, 2001:db8::/32 or AS16509
+        #[arg(
+            value_name = "TARGET",
+            required_unless_present = "origin",
+            conflicts_with = "origin",
+            value_parser = target
+        )]
+        targets: Vec<Target>,
+        /// The imported list of this name
+        #[arg(long, value_name = "NAME")]
+        origin: Option<ListName>,
     },
-    /// List the blocks in force
+    /// List the blocks in force, imported lists as one line each
     List,
-    /// Remove every block
+    /// Remove every block and list
     Flush,
+    /// Import a list of networks, all of it or nothing, in place of the one of the same name
+    Import(Import),
+    /// Write what is blocked to standard output
+    Export {
+        /// cidr: a network a line; json: with rule, scope, effect, times and reason. Both can be imported
+        #[arg(long, default_value = "cidr")]
+        format: ExportFormat,
+        /// The imported list of this name, or operator, automatic, or a system as in AS16509
+        #[arg(long, value_name = "NAME")]
+        origin: Option<String>,
+    },
+}
+
+/// `botguard block import`
+#[derive(Args, Debug)]
+pub struct Import {
+    /// The list; `-` reads standard input
+    pub file: PathBuf,
+    /// How it is written; auto looks at its first byte
+    #[arg(long, default_value = "auto")]
+    pub format: ImportFormat,
+    /// End entries by themselves after this time, as in 1h, if they have no end of their own
+    #[arg(long, value_name = "TIME")]
+    pub ttl: Option<Span>,
+    /// Name of the list. Default: the file's, without its ending
+    #[arg(long, value_name = "NAME")]
+    pub origin: Option<ListName>,
+    /// Why, for the list and the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// listeners: packets to the listeners; host: everything. Default: `scope` in the configuration's kernel section
+    #[arg(long)]
+    pub scope: Option<ScopeArgument>,
+    /// Count what would be dropped, drop nothing
+    #[arg(long)]
+    pub count_only: bool,
+    /// Import also reserved networks, large shares of the address space, and lists that grew or shrank suddenly
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ImportFormat {
+    /// By its first byte.
+    Auto,
+    /// An address or network a line, comments behind # or ;
+    Cidr,
+    /// An array of strings, or of objects with network and expires.
+    Json,
+}
+
+/// How blocks are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ExportFormat {
+    /// A network a line.
+    Cidr,
+    /// An array of objects, one a line.
+    Json,
 }
 
 /// `botguard allow`
@@ -146,6 +214,15 @@ pub enum Kernel {
     Detach,
     /// Show its counters
     Stats,
+    /// Show drops as they happen, a sample of them: at most 64 a CPU and tick of about a second
+    Events {
+        /// Stop after so many
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// Stop after this time, as in 10s
+        #[arg(long = "for", value_name = "TIME")]
+        duration: Option<Span>,
+    },
 }
 
 /// One or more networks.
@@ -154,6 +231,43 @@ pub struct Targets {
     /// Addresses or CIDR networks, as in 192.0.2.7 or 2001:db8::/32
     #[arg(value_name = "TARGET", required = true, value_parser = network)]
     pub networks: Vec<IpNet>,
+}
+
+/// One or more targets of a block.
+#[derive(Args, Debug)]
+pub struct BlockTargets {
+    /// Addresses, CIDR networks or AS numbers, as in 192.0.2.7, 2001:db8::/32 or AS16509
+    #[arg(value_name = "TARGET", required = true, value_parser = target)]
+    pub targets: Vec<Target>,
+}
+
+/// Whom to block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// An address or network.
+    Network(IpNet),
+    /// What an autonomous system announces.
+    Asn(u32),
+}
+
+/// The addresses and networks among targets.
+#[must_use]
+pub fn networks_of(targets: &[Target]) -> Vec<IpNet> {
+    let networks = targets.iter().filter_map(|target| match target {
+        Target::Network(network) => Some(*network),
+        Target::Asn(_) => None,
+    });
+    networks.collect()
+}
+
+/// The AS numbers among them.
+#[must_use]
+pub fn asns_of(targets: &[Target]) -> Vec<u32> {
+    let asns = targets.iter().filter_map(|target| match target {
+        Target::Network(_) => None,
+        Target::Asn(number) => Some(*number),
+    });
+    asns.collect()
 }
 
 /// Modes that the kill switch knows.
@@ -192,19 +306,36 @@ impl From<ScopeArgument> for Scope {
     }
 }
 
+/// An AS number, or an address or network, made canonical.
+fn target(text: &str) -> Result<Target, String> {
+    let Some(digits) = as_digits(text) else {
+        let hint = |message: String| message.replace("or 192.0.2.0/24", "192.0.2.0/24 or AS16509");
+        return network(text).map(Target::Network).map_err(hint);
+    };
+    match digits.parse() {
+        Ok(0) | Err(_) => Err("AS numbers go from 1 to 4294967295".to_owned()),
+        Ok(number) => Ok(Target::Asn(number)),
+    }
+}
+
+/// The digits of `AS16509`, in any case.
+fn as_digits(text: &str) -> Option<&str> {
+    let (prefix, digits) = text.split_at_checked(2)?;
+    let is_number = prefix.eq_ignore_ascii_case("as")
+        && !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(digits)
+}
+
 /// An address or network, made canonical.
 fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(host_network(ip));
     }
-    let is_as_number = text
-        .get(..2)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("as"))
-        && text[2..].bytes().all(|byte| byte.is_ascii_digit())
-        && text.len() > 2;
-    if is_as_number {
+    if as_digits(text).is_some() {
         return Err(
-            "AS numbers are not supported by this version; give the networks it announces"
+            "the allow list has addresses and networks, no AS numbers; an allowed system would let \
+             every tenant of it pass. Give the networks that you trust"
                 .to_owned(),
         );
     }
@@ -219,18 +350,6 @@ fn network(text: &str) -> Result<IpNet, String> {
             network.trunc(),
             network.addr()
         ))
-    }
-}
-
-/// A network inside ::ffff:0:0/96 is IPv4's (RFC 4291 section 2.5.5.2).
-fn canonical_network(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else {
-        return network;
-    };
-    let prefix = v6.prefix_len().checked_sub(96);
-    match (v6.addr().to_ipv4_mapped(), prefix) {
-        (Some(v4), Some(prefix)) => IpNet::new(v4.into(), prefix).unwrap_or(network),
-        _ => network,
     }
 }
 
@@ -259,10 +378,31 @@ mod tests {
         check("2001:db8::/32", Ok("2001:db8::/32"));
         check("::ffff:192.0.2.0/120", Ok("192.0.2.0/24"));
         check("192.0.2.7/24", Err("192.0.2.0/24 or 192.0.2.7"));
-        check("AS16509", Err("not supported by this version"));
-        check("as1", Err("not supported by this version"));
+        check("AS16509", Err("no AS numbers"));
+        check("as1", Err("no AS numbers"));
         check("as", Err("not an address"));
         check("example.com", Err("not an address"));
         check("é", Err("not an address"));
+    }
+
+    #[test]
+    fn targets_of_blocks() {
+        let check = |text: &str, expected: Result<Target, &str>| match (target(text), expected) {
+            (Ok(parsed), Ok(expected)) => assert_eq!(parsed, expected),
+            (Err(message), Err(expected)) => assert!(message.contains(expected), "{message}"),
+            (parsed, _) => panic!("{text}: {parsed:?}"),
+        };
+        check("AS16509", Ok(Target::Asn(16_509)));
+        check("as1", Ok(Target::Asn(1)));
+        check("aS4294967295", Ok(Target::Asn(u32::MAX)));
+        check("AS4294967296", Err("from 1 to 4294967295"));
+        check("AS0", Err("from 1 to"));
+        check("AS+5", Err("not an address"));
+        check("ASé", Err("or AS16509"));
+        check(
+            "192.0.2.7",
+            Ok(Target::Network("192.0.2.7/32".parse().unwrap())),
+        );
+        check("192.0.2.7/24", Err("192.0.2.0/24 or 192.0.2.7"));
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::plain::Plain;
 use crate::admin::protocol::{
-    AllowEntry, Allows, BlockEntry, Blocks, Done, Interface, Kernel, Response, Verdict,
+    AllowEntry, Allows, AsnEntry, BlockEntry, Blocks, Done, Interface, Kernel, ListEntry, Response,
+    Verdict,
 };
 use crate::words::block::{Effect, Scope};
 use crate::words::units::Span;
@@ -20,8 +21,23 @@ impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Response::Done(done) => render_done(f, done),
-            Response::Blocks(Blocks { blocks }) if blocks.is_empty() => writeln!(f, "no blocks"),
-            Response::Blocks(Blocks { blocks }) => lines(f, blocks, block),
+            Response::Blocks(Blocks {
+                blocks,
+                asns,
+                lists: named,
+            }) => {
+                if blocks.is_empty() && asns.is_empty() && named.is_empty() {
+                    writeln!(f, "no blocks")?;
+                }
+                lines(f, named, list)?;
+                lines(f, asns, asn)?;
+                lines(f, blocks, block)
+            }
+            // The command writes it as a list; this is for whoever prints any response.
+            Response::Export(export) => export
+                .parts
+                .iter()
+                .try_for_each(|part| f.write_str(&part.networks)),
             Response::Allows(Allows { allows }) if allows.is_empty() => writeln!(f, "no allows"),
             Response::Allows(Allows { allows }) => lines(f, allows, allow),
             Response::Verdict(verdict) => render_verdict(f, verdict),
@@ -51,25 +67,68 @@ fn render_done(f: &mut fmt::Formatter<'_>, done: &Done) -> fmt::Result {
 }
 
 fn block(f: &mut fmt::Formatter<'_>, block: &BlockEntry) -> fmt::Result {
-    let left = block.left_s.map_or_else(
-        || "for good".to_owned(),
-        |seconds| format!("for {}", Span(Duration::from_secs(seconds))),
-    );
     writeln!(
         f,
-        "{:<24} {:<16} {:<5} {:<9} {left:<14} {}",
+        "{:<24} {:<16} {:<5} {:<9} {:<14} {}",
         // ipnet's Display does not pad.
         block.network.to_string(),
         block.rule,
-        match block.effect {
-            Effect::Drop => "drop",
-            Effect::Count => "count",
-        },
-        match block.scope {
-            Scope::Listeners => "listeners",
-            Scope::Host => "host",
-        },
+        effect(block.effect),
+        scope(block.scope),
+        left(block.left_s),
         Plain(&block.reason),
+    )
+}
+
+fn asn(f: &mut fmt::Formatter<'_>, asn: &AsnEntry) -> fmt::Result {
+    write!(
+        f,
+        "{:<24} {:<16} {:<5} {:<9} {:<14} {}",
+        format!("{} networks", asn.n_networks_v4 + asn.n_networks_v6),
+        asn.rule,
+        effect(asn.effect),
+        scope(asn.scope),
+        left(asn.left_s),
+        Plain(&asn.reason),
+    )?;
+    match &asn.name {
+        Some(name) if asn.reason.is_empty() => writeln!(f, "{}", Plain(name)),
+        Some(name) => writeln!(f, " ({})", Plain(name)),
+        None => writeln!(f),
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, list: &ListEntry) -> fmt::Result {
+    writeln!(
+        f,
+        "{:<24} {:<16} {:<5} {:<9} {:<14} {}",
+        format!("{} networks", list.n_networks),
+        list.rule,
+        effect(list.effect),
+        scope(list.scope),
+        left(list.left_s),
+        Plain(&list.reason),
+    )
+}
+
+const fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Drop => "drop",
+        Effect::Count => "count",
+    }
+}
+
+const fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Listeners => "listeners",
+        Scope::Host => "host",
+    }
+}
+
+fn left(left_s: Option<u64>) -> String {
+    left_s.map_or_else(
+        || "for good".to_owned(),
+        |seconds| format!("for {}", Span(Duration::from_secs(seconds))),
     )
 }
 

@@ -6,9 +6,13 @@
 //! list; what the list has and the kernel has not is a degraded state with a name. Locks are taken
 //! in the order bound or list, then kernel.
 
+mod asns;
 mod bound;
+mod ending;
 mod kernel_side;
+mod lists;
 mod operator;
+mod steady;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,7 +21,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::admin::protocol;
+use crate::enforcement::clock_watch::{ClockWatch, Reading};
 use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
+use crate::enforcement::layers::{Layers, Prepared};
 use crate::enforcement::list::{BlockList, Covering};
 use crate::enforcement::never_block::NeverBlock;
 use crate::enforcement::recovery::Recovered;
@@ -28,12 +34,16 @@ use crate::store::journal::Journal;
 use crate::store::{Change, Contents};
 use crate::words::address::{PeerAddress, host_network};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
-use crate::words::clock::Wall;
+use crate::words::clock::{Now, Wall};
 use crate::words::mode::Mode;
 
+use self::steady::Steady;
+
+pub use asns::{AsnSource, BlockedAsn, ListedAsn};
 pub use bound::Bound;
 pub use kernel_side::KernelSide;
-pub use operator::{BlockRequest, OperatorError};
+pub use lists::{Exported, ImportRequest, Imported};
+pub use operator::{BlockRequest, Blocked, Flushed, OperatorError};
 
 /// Lists, kernel and journal.
 #[derive(Debug)]
@@ -44,6 +54,9 @@ pub struct Enforcer {
     guard: RwLock<Arc<NeverBlock>>,
     bound: Mutex<Bound>,
     default_scope: Scope,
+    /// Taken last of all.
+    asn_source: Mutex<AsnSource>,
+    steady: Steady,
     /// What the store lost before it was opened, if anything.
     store_problem: Option<String>,
 }
@@ -65,6 +78,12 @@ pub struct Start {
     pub mode: Mode,
     /// `[kernel] scope`.
     pub default_scope: Scope,
+    /// Where the networks of blocked systems are known from.
+    pub asns: AsnSource,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The present, read closely.
+    pub clock: Now,
     /// When the kernel is brought to the lists.
     pub fill: Fill,
 }
@@ -101,6 +120,19 @@ impl Enforcer {
         } else {
             start.contents
         };
+        let reading = Reading {
+            now: start.clock,
+            kernel: kernel.running_time(now),
+        };
+        let (watch, missed) = ClockWatch::start(contents.clock.as_ref(), &start.boot_id, reading);
+        let is_kept = contents
+            .clock
+            .as_ref()
+            .is_some_and(|kept| kept.boot_id == start.boot_id && kept.offset == watch.offset());
+        let mut bound = Bound {
+            configured: start.mode,
+            set: contents.mode,
+        };
         let mut list = BlockList::default();
         for block in contents.blocks {
             list.insert(block);
@@ -108,11 +140,31 @@ impl Enforcer {
         for allow in contents.allows {
             list.allow(allow);
         }
-        let bound = Bound {
-            configured: start.mode,
-            set: contents.mode,
+        let mut layers = Layers {
+            spared: lists::spared_by(&start.guard),
+            ..Layers::default()
         };
         let fill = start.fill;
+        for named in contents.lists {
+            layers.lists.insert(named.name.clone(), named);
+        }
+        for block in contents.asns {
+            let networks = Arc::new(start.asns.networks(block.number));
+            layers.asns.insert(block.number, (block, networks));
+        }
+        list.swap_layers(Prepared::new(layers));
+        let mut moved = vec![];
+        if let Some(step) = missed {
+            tracing::warn!(
+                step_ms = step.as_ms(),
+                "the wall clock was stepped meanwhile; the ends of blocks move with it"
+            );
+            list.shift_ends(step);
+            bound.set = bound.set.map(|set| set.shifted(step));
+            moved = steady::with_ends(&list);
+            moved.extend(bound.set.map(|set| Change::SetMode(Some(set))));
+        }
+        let has_ends = !moved.is_empty() || !steady::with_ends(&list).is_empty();
         let enforcer = Self {
             lists: RwLock::new(list),
             kernel: Mutex::new(kernel),
@@ -120,14 +172,27 @@ impl Enforcer {
             guard: RwLock::new(Arc::new(start.guard)),
             bound: Mutex::new(bound),
             default_scope: start.default_scope,
+            asn_source: Mutex::new(start.asns),
+            steady: Steady::new(watch, start.boot_id, is_kept),
             store_problem: start.store_problem,
         };
-        if fill == Fill::Now {
-            enforcer.fill(now);
-            // After the filling, so that what ended while nobody was there leaves the store as
-            // well.
-            enforcer.expire(now);
+        // Ends that the next start is to read by another clock are useless without this one.
+        if has_ends
+            && !is_kept
+            && let Err(error) = enforcer.submit(moved)
+        {
+            tracing::error!(%error, "the clock is not kept across a restart");
         }
+        if let Err(error) = enforcer.sees_all() {
+            tracing::warn!("{error}");
+            return enforcer;
+        }
+        if fill == Fill::AtChange {
+            return enforcer;
+        }
+        enforcer.fill(now);
+        // After the filling, so that what ended while nobody was there leaves the store as well.
+        enforcer.expire(now);
         enforcer
     }
 
@@ -155,7 +220,7 @@ impl Enforcer {
         });
         let change = Change::PutBlock(block.clone());
         let in_kernel = self.kernel.lock().refresh(&lists, &[network], now);
-        let queued = match self.journal.queue(change) {
+        let queued = match self.queue(change) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(%error, %network, "ban is in force, but not kept across a restart");
@@ -165,29 +230,11 @@ impl Enforcer {
         BanOutcome::InForce { in_kernel, queued }
     }
 
-    /// Takes out what has ended, everywhere. The kernel stops by itself at the same time; this
-    /// gives the room back.
-    pub fn expire(&self, now: Wall) -> usize {
-        let mut lists = self.lists.write();
-        let ended = lists.expire(now);
-        if ended.is_empty() {
-            return 0;
-        }
-        let networks: Vec<_> = ended.iter().map(|block| block.network).collect();
-        self.kernel.lock().refresh(&lists, &networks, now);
-        for block in &ended {
-            let change = Change::DeleteBlock(block.network, block.origin);
-            if let Err(error) = self.journal.queue(change) {
-                // It is deleted at the next start, where it is expired again.
-                tracing::debug!(%error, "expired block stays in the store");
-            }
-        }
-        ended.len()
-    }
-
-    /// Sets who is spared from now on.
-    pub fn set_guard(&self, guard: NeverBlock) {
+    /// Sets who is spared from now on; lists and systems that hold somebody of them let go.
+    pub fn set_guard(&self, guard: NeverBlock, now: Wall) {
+        let spared = lists::spared_by(&guard);
         *self.guard.write() = Arc::new(guard);
+        self.spare(spared, now);
     }
 
     /// Tells the kernel what listens here.
@@ -218,21 +265,6 @@ impl Enforcer {
         let mut bound = self.bound.lock();
         bound.configured = mode;
         self.kernel.lock().set_mode(bound.effective(now));
-    }
-
-    /// Ends an override whose time is up. Returns whether the mode changed.
-    pub fn end_override(&self, now: Wall) -> bool {
-        let mut bound = self.bound.lock();
-        if bound.set.is_none_or(|set| set.is_live(now)) {
-            return false;
-        }
-        bound.set = None;
-        if let Err(error) = self.journal.queue(Change::SetMode(None)) {
-            // An ended override has no effect wherever it is read.
-            tracing::debug!(%error, "ended mode override stays in the store");
-        }
-        self.kernel.lock().set_mode(bound.effective(now));
-        true
     }
 
     /// Blocks and allows in force.
@@ -295,6 +327,7 @@ impl Enforcer {
             self.store_problem.clone(),
             self.journal.problem(),
             self.kernel_problem(),
+            self.asn_problem(),
         ];
         problems.into_iter().flatten().collect()
     }
@@ -332,17 +365,22 @@ impl Enforcer {
 fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
     let Recovered {
         blocks,
-        lists: _,
-        asns: _,
+        lists,
+        asns,
         allows,
     } = kernel.recover(now);
     let changes: Vec<_> = (blocks.iter().cloned().map(Change::PutBlock))
+        .chain((lists.iter().cloned()).map(|list| Change::PutList(Arc::new(list))))
+        .chain(asns.iter().cloned().map(Change::PutAsn))
         .chain(allows.iter().cloned().map(Change::PutAllow))
         .collect();
     if !changes.is_empty() {
-        let (n_blocks, n_allows) = (blocks.len(), allows.len());
+        let (n_blocks, n_lists) = (blocks.len(), lists.len());
+        let (n_asns, n_allows) = (asns.len(), allows.len());
         tracing::warn!(
             n_blocks,
+            n_lists,
+            n_asns,
             n_allows,
             "the store is empty, took over what is pinned"
         );
@@ -354,7 +392,9 @@ fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
     }
     Contents {
         blocks,
+        lists,
+        asns,
         allows,
-        mode: None,
+        ..Contents::default()
     }
 }

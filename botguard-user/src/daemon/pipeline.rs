@@ -54,7 +54,7 @@ pub struct Pipeline {
 }
 
 /// What a reload replaces, all at once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct View {
     /// Under the mode that holds now.
     pub policy: Policy,
@@ -105,20 +105,34 @@ impl Pipeline {
 
     /// Goes on under another view; what the engine remembers stays.
     pub fn replace(&self, view: View) {
-        let policy = Arc::new(view.policy.clone());
-        self.view.store(Arc::new(view));
-        self.engine.lock().replace_policy(policy);
+        let view = Arc::new(view);
+        self.view.store(Arc::clone(&view));
+        self.engine
+            .lock()
+            .replace_policy(Arc::new(view.policy.clone()));
     }
 
     /// Goes on under another global mode.
     pub fn set_mode(&self, mode: Mode) {
-        let view = self.view.load();
-        self.replace(View {
+        self.change(|view| View {
             policy: view.policy.with_mode(mode),
-            policy_hash: Arc::clone(&view.policy_hash),
-            intel: Arc::clone(&view.intel),
-            identity: view.identity.clone(),
+            ..view.clone()
         });
+    }
+
+    /// Goes on with other data of networks.
+    pub fn set_intel(&self, intel: &Arc<Intel>) {
+        self.change(|view| View {
+            intel: Arc::clone(intel),
+            ..view.clone()
+        });
+    }
+
+    /// Two changes at once do not undo each other.
+    fn change(&self, change: impl Fn(&View) -> View) {
+        self.view.rcu(|view| change(view));
+        let policy = self.view.load().policy.clone();
+        self.engine.lock().replace_policy(Arc::new(policy));
     }
 
     /// What decides now.
@@ -169,7 +183,7 @@ impl Pipeline {
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
-            standing: self.enforcer.standing(ip, Wall::read()),
+            standing: self.enforcer.standing(ip, self.enforcer.now()),
             key: self.key(head),
             fingerprint: self.fingerprint(head),
             method: head.parts.method.clone(),
@@ -329,7 +343,7 @@ impl Gate for Pipeline {
 
     fn settle(&self, ban: BanProposal) {
         let settling = self.settling.lock().remove(&ban.target);
-        let outcome = self.enforcer.ban(ban.clone(), Wall::read());
+        let outcome = (self.enforcer).timed(|now| self.enforcer.ban(ban.clone(), now));
         if let Some(settling) = settling {
             self.record_ban(&settling, &ban, &outcome, Now::read());
         }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::data_files::{self, Stamps};
 use super::pipeline::View;
 use super::running::Daemon;
-use super::surroundings::guard;
+use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
 use crate::engine::policy::Policy;
 use crate::intel::Intel;
@@ -17,6 +18,7 @@ pub(super) struct Fresh {
     loaded: Loaded,
     policy: Policy,
     intel: Arc<Intel>,
+    stamps: Stamps,
     now: Wall,
 }
 
@@ -29,11 +31,12 @@ pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
     let policy = loaded.policy().map_err(|error| text(&error))?;
     // Only to refuse what would not start again; the bound listeners stay as they are.
     loaded.listeners().map_err(|error| text(&error))?;
-    let intel = Intel::load(&loaded.settings.intel).map_err(|error| text(&error))?;
+    let (intel, stamps) = data_files::load(&loaded.settings.intel)?;
     Ok(Fresh {
         loaded,
         policy,
         intel: Arc::new(intel),
+        stamps,
         now,
     })
 }
@@ -72,12 +75,23 @@ impl Fresh {
         }
     }
 
+    /// The data files that it has read.
+    pub(super) const fn stamps(&self) -> &Stamps {
+        &self.stamps
+    }
+
     /// Takes effect.
     pub(super) fn swap(self, daemon: &Daemon) {
         let settings = &self.loaded.settings;
-        daemon.enforcer.set_guard(guard(settings));
+        daemon
+            .enforcer
+            .set_guard(guard(settings, Lookup::Names), self.now);
         daemon.enforcer.set_configured_mode(settings.mode, self.now);
         let mode = daemon.enforcer.bound().effective(self.now);
+        let table = self.intel.asns();
+        if daemon.enforcer.set_asn_table(table, self.now) > 0 {
+            daemon.close_all_blocked();
+        }
         daemon.pipeline.replace(View {
             policy: self.policy.with_mode(mode),
             policy_hash: policy_hash(&self.loaded.document),

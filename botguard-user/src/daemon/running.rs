@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use parking_lot::Mutex;
 
+use super::data_files::DataFiles;
 use super::enforcer::Enforcer;
 use super::pipeline::Pipeline;
 use super::reload;
@@ -19,7 +21,7 @@ use crate::edge::connections::Connections;
 use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
-use crate::words::clock::{Monotonic, Now, Wall};
+use crate::words::clock::Monotonic;
 use crate::words::mode::Mode;
 
 /// Everything that lives as long as the daemon.
@@ -32,6 +34,8 @@ pub(super) struct Daemon {
     pub(super) metrics: MetricsPage,
     /// Bound addresses, in the order of the settings.
     pub(super) addresses: Vec<SocketAddr>,
+    /// What is known of networks, and what is wrong with it.
+    pub(super) data_files: Mutex<DataFiles>,
     /// Of the admin port.
     pub(super) http: SocketAddr,
     pub(super) started: Monotonic,
@@ -50,7 +54,7 @@ impl Daemon {
     /// Closes the live connections of sources that are blocked now. They would only hang: their
     /// packets are dropped, and nobody tells either end.
     fn close_blocked(&self, networks: &[IpNet]) {
-        let now = Wall::read();
+        let now = self.enforcer.now();
         if self.enforcer.bound().effective(now) != Mode::Enforce {
             return;
         }
@@ -62,6 +66,11 @@ impl Daemon {
                 tracing::info!(%network, n_connections = closed.count(), "blocked, connections closed");
             }
         }
+    }
+
+    /// [`Self::close_blocked`] where thousands of networks were blocked at once.
+    pub(super) fn close_all_blocked(&self) {
+        self.close_blocked(&everybody());
     }
 
     /// A reload by signal: its result goes to log and audit as a command's would.
@@ -89,6 +98,10 @@ impl Daemon {
     }
 }
 
+fn everybody() -> [IpNet; 2] {
+    [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
+}
+
 impl Operator for Daemon {
     fn perform(&self, actor: Actor, request: Request) -> Response {
         let loaded = self.loaded.load_full();
@@ -98,9 +111,16 @@ impl Operator for Daemon {
             audit: Some(&self.audit),
             daemon: Some(self),
         };
-        let response = operations::perform(site, actor, &request, Wall::read());
-        if let (Request::BlockAdd { networks, .. }, Response::Done(_)) = (&request, &response) {
-            self.close_blocked(networks);
+        let response = (self.enforcer).timed(|now| operations::perform(site, actor, &request, now));
+        match (&request, &response) {
+            (Request::BlockAdd { networks, asns, .. }, Response::Done(_)) if asns.is_empty() => {
+                self.close_blocked(networks);
+            }
+            // There may be more networks in a list or system than connections to look at.
+            (Request::BlockAdd { .. } | Request::ListImport { .. }, Response::Done(_)) => {
+                self.close_all_blocked();
+            }
+            _ => {}
         }
         response
     }
@@ -134,14 +154,20 @@ impl Running for Daemon {
         // Whatever becomes of the rest: the log may have been rotated.
         self.audit.reopen();
         let old = self.loaded.load_full();
-        let fresh = reload::prepare(&old, Now::read().wall)?;
+        let fresh = reload::prepare(&old, self.enforcer.now())?;
         let done = fresh.report(&old.settings, &self.started_with);
+        // A file that changed again meanwhile is seen at the next look.
+        self.data_files.lock().accept(fresh.stamps().clone());
         fresh.swap(self);
         Ok(done)
     }
 
+    fn problems(&self) -> Vec<String> {
+        self.data_files.lock().problem().into_iter().collect()
+    }
+
     fn mode_changed(&self) {
-        let mode = self.enforcer.bound().effective(Wall::read());
+        let mode = self.enforcer.bound().effective(self.enforcer.now());
         self.pipeline.set_mode(mode);
     }
 }
@@ -152,6 +178,8 @@ impl Pages for Daemon {
     }
 
     fn degraded(&self) -> Vec<String> {
-        self.enforcer.degraded()
+        let mut degraded = self.enforcer.degraded();
+        degraded.extend(self.problems());
+        degraded
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::StartError;
-use super::enforcer::{Enforcer, Fill, KernelSide, Start};
+use super::data_files::{DataFiles, Stamps};
+use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
 use super::reserved::Reserved;
 use super::running::Daemon;
-use super::surroundings::{guard, local_listeners};
+use super::surroundings::{Lookup, boot_id, guard, local_listeners};
 use crate::admin;
 use crate::audit::writer::AuditLog;
 use crate::edge::Edge;
@@ -53,19 +55,25 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         tracing::warn!("{warning}");
     }
     let audit = Arc::new(AuditLog::open(&settings.audit.path)?);
+    let data_files = DataFiles::new(Stamps::of(&settings.intel));
     let intel = Arc::new(Intel::load(&settings.intel)?);
 
     let kernel = KernelSide::attach(&settings.kernel)?;
+    // Anew, since reading tables and attaching takes a while.
+    let now = Now::read_closely();
     let enforcer = Arc::new(Enforcer::new(
         Start {
             contents,
             store_is_blank: store.is_blank(),
             store_problem: store.problem(),
             journal: Journal::start(Arc::new(store))?,
-            guard: guard(settings),
+            guard: guard(settings, Lookup::Names),
             mode: settings.mode,
             default_scope: settings.kernel.scope,
             fill: Fill::Now,
+            asns: AsnSource::of(intel.asns()),
+            boot_id: boot_id(),
+            clock: now,
         },
         kernel,
         now.wall,
@@ -113,6 +121,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         audit,
         metrics,
         addresses,
+        data_files: Mutex::new(data_files),
         http: http.local_addr()?,
         started: now.monotonic,
         started_with: loaded.settings.clone(),

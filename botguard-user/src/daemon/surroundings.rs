@@ -10,8 +10,18 @@ use crate::enforcement::never_block::{Guard, NeverBlock, own_addresses};
 use crate::settings::Settings;
 use crate::words::address::host_network;
 
-/// Everyone whom automatic bans spare. Looks names of upstreams up, so it may wait for a resolver.
-pub(super) fn guard(settings: &Settings) -> NeverBlock {
+/// Whether names of upstreams are looked up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lookup {
+    /// They are; it may take as long as a resolver does.
+    Names,
+    /// Only endpoints that are written as addresses are known.
+    None,
+}
+
+/// Everyone whom automatic bans and lists spare.
+#[must_use]
+pub fn guard(settings: &Settings, lookup: Lookup) -> NeverBlock {
     let mut guard = NeverBlock::of_host();
     let endpoints = settings
         .upstream
@@ -19,11 +29,19 @@ pub(super) fn guard(settings: &Settings) -> NeverBlock {
         .flat_map(|upstream| &upstream.endpoints);
     guard.guard(
         Guard::Upstream,
-        endpoints.flat_map(|endpoint| upstream_networks(endpoint)),
+        endpoints.flat_map(|endpoint| upstream_networks(endpoint, lookup)),
     );
     guard.guard(Guard::Proxy, settings.trust.proxies.iter().copied());
     guard.guard(Guard::Operator, settings.trust.never_block.iter().copied());
     guard
+}
+
+/// Which boot of the host this is: what was kept under another one says nothing of its clocks.
+/// Empty where the kernel does not tell, which is then the same boot always.
+#[must_use]
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
 }
 
 /// The listeners as the kernel's table wants them: wildcards written out.
@@ -33,7 +51,7 @@ pub fn local_listeners(binds: &[SocketAddr]) -> Vec<LocalListener> {
 }
 
 /// Addresses of an endpoint; none where it has no name that can be looked up.
-fn upstream_networks(endpoint: &str) -> Vec<IpNet> {
+fn upstream_networks(endpoint: &str, lookup: Lookup) -> Vec<IpNet> {
     let Some(authority) = endpoint
         .parse::<Uri>()
         .ok()
@@ -44,6 +62,9 @@ fn upstream_networks(endpoint: &str) -> Vec<IpNet> {
     let host = authority.host().trim_matches(['[', ']']);
     if let Ok(ip) = host.parse::<IpAddr>() {
         return vec![host_network(ip)];
+    }
+    if lookup == Lookup::None {
+        return Vec::new();
     }
     let port = authority.port_u16().unwrap_or(80);
     let found = (host, port).to_socket_addrs();
@@ -67,7 +88,7 @@ mod tests {
     #[test]
     fn endpoints_are_guarded_by_their_addresses() {
         let check = |endpoint: &str, expected: &[&str]| {
-            let networks = upstream_networks(endpoint);
+            let networks = upstream_networks(endpoint, Lookup::Names);
             let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
             assert_eq!(networks, expected, "{endpoint}");
         };

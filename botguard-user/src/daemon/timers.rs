@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::running::Daemon;
-use super::surroundings::{guard, local_listeners};
+use super::surroundings::{Lookup, guard, local_listeners};
 use crate::admin::http::Pages as _;
 use crate::admin::operations::Running as _;
 use crate::audit::record::{DropsRecord, Event};
@@ -50,7 +50,8 @@ pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
 
 fn each_second(daemon: &Daemon) {
     daemon.pipeline.record_lasting(Now::read());
-    let now = Wall::read();
+    daemon.enforcer.follow_clock(Now::read_closely());
+    let now = daemon.enforcer.now();
     let n_ended = daemon.enforcer.expire(now);
     if n_ended > 0 {
         tracing::debug!(n_ended, "blocks have ended");
@@ -67,6 +68,13 @@ fn each_second(daemon: &Daemon) {
         for (exit, packets) in stats.exits {
             metrics::kernel_packets(exit.name(), packets);
         }
+        for kind in Rule::KINDS {
+            let of_kind = stats.rules.iter().filter(|(rule, _)| rule.kind() == kind);
+            let (dropped, would_drop) = of_kind.fold((0, 0), |(dropped, would_drop), (_, of)| {
+                (dropped + of.dropped, would_drop + of.would_drop)
+            });
+            metrics::kernel_rule_packets(kind, dropped, would_drop);
+        }
     }
 }
 
@@ -80,9 +88,10 @@ fn follow_addresses(daemon: &Daemon, known: &mut Vec<IpAddr>) {
     daemon
         .enforcer
         .set_listeners(&local_listeners(daemon.bound()));
-    daemon
-        .enforcer
-        .set_guard(guard(&daemon.loaded.load().settings));
+    daemon.enforcer.set_guard(
+        guard(&daemon.loaded.load().settings, Lookup::Names),
+        daemon.enforcer.now(),
+    );
 }
 
 /// What was recorded of the kernel's counters so far.

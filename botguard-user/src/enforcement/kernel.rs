@@ -29,6 +29,7 @@ use crate::words::mode::Mode;
 mod attach;
 mod clock;
 mod error;
+mod events;
 mod generation;
 mod lasting;
 mod listeners;
@@ -38,6 +39,7 @@ mod pins;
 mod stats;
 
 pub use error::KernelError;
+pub use events::{DropEvents, Dropped};
 pub use listeners::{LocalListener, Protocol, expand_wildcards};
 pub use netlink::NetlinkError;
 pub use stats::KernelStats;

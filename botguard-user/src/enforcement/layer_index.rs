@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::layer::Layer;
-use super::network_set::{Address, Prefix};
+use crate::words::network_set::{Address, Prefix};
 
 /// The networks of all layers.
 #[derive(Clone, Debug, Default)]
@@ -177,10 +177,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::enforcement::layer::Terms;
-    use crate::enforcement::network_set::NetworkSet;
     use crate::words::block::{Effect, Scope};
     use crate::words::clock::Wall;
+    use crate::words::layer::Terms;
+    use crate::words::network_set::NetworkSet;
     use crate::words::rule::Rule;
 
     fn layer(number: u32, networks: NetworkSet) -> Layer {

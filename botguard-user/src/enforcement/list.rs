@@ -8,13 +8,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::layer_index::LayerIndex;
-use super::layers::Layers;
+use super::layers::{Layers, Prepared};
 use super::network_map::{NetworkMap, canonical_network};
-use super::network_set::{Address as _, Prefix};
 use crate::engine::facts::Standing;
 use crate::words::address::{canonical, host_network};
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
-use crate::words::clock::Wall;
+use crate::words::clock::{Step, Wall};
+use crate::words::network_set::{Address as _, Prefix};
 use crate::words::rule::Rule;
 
 /// All blocks and allows. A network has at most one block of each [`Origin`].
@@ -184,6 +184,28 @@ impl BlockList {
         result
     }
 
+    /// Moves every end with the wall clock by which they are kept.
+    pub fn shift_ends(&mut self, step: Step) {
+        self.ends.clear();
+        for block in self.blocks.values_mut().flatten() {
+            block.expires = block.expires.map(|end| end.shifted(step));
+            self.ends
+                .extend(block.expires.map(|end| (end, block.network)));
+        }
+        if self.layers.have_ends() {
+            self.edit_layers(|layers| layers.shift_ends(step));
+        }
+    }
+
+    /// Puts layers in force in place of those that are. Returns the former, for going back.
+    pub fn swap_layers(&mut self, prepared: Prepared) -> Prepared {
+        let Prepared { layers, index } = prepared;
+        Prepared {
+            layers: std::mem::replace(&mut self.layers, layers),
+            index: std::mem::replace(&mut self.index, index),
+        }
+    }
+
     /// Their networks.
     #[must_use]
     pub const fn layer_index(&self) -> &LayerIndex {
@@ -287,12 +309,14 @@ pub fn is_live(block: &Block, now: Wall) -> bool {
 }
 
 /// Whether the end, if there is one, is still to come.
-pub(super) fn is_before(now: Wall, end: Option<Wall>) -> bool {
+#[must_use]
+pub fn is_before(now: Wall, end: Option<Wall>) -> bool {
     end.is_none_or(|end| now < end)
 }
 
 /// The later of two ends; never is the latest.
-fn later(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
+#[must_use]
+pub fn later(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
     Some(a?.max(b?))
 }
 
@@ -390,6 +414,22 @@ mod tests {
         assert_eq!(ended[0].network.to_string(), "192.0.2.1/32");
         assert_eq!(list.expire(at(30)).len(), 1);
         assert_eq!(list.blocks().count(), 1);
+    }
+
+    #[test]
+    fn ends_move_with_the_wall_clock() {
+        let check = |ms: i64, ended_at: u64| {
+            let mut list = BlockList::default();
+            list.insert(block("192.0.2.1/32", Origin::Automatic, Some(600)));
+            list.insert(block("192.0.2.2/32", Origin::Operator, None));
+            list.shift_ends(Step::from_ms(ms));
+            assert_eq!(list.expire(at(ended_at - 1)).len(), 0);
+            assert_eq!(list.expire(at(ended_at)).len(), 1);
+            assert_eq!(list.blocks().count(), 1);
+        };
+        check(0, 600);
+        check(60_000, 660);
+        check(-60_000, 540);
     }
 
     #[test]

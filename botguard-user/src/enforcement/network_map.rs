@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+pub use crate::words::address::canonical_network;
+
 /// Values by canonical network.
 #[derive(Clone, Debug)]
 pub struct NetworkMap<V> {
@@ -90,6 +92,11 @@ impl<V> NetworkMap<V> {
         self.entries.iter()
     }
 
+    /// All values, in the order of their networks.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.values_mut()
+    }
+
     /// How many networks there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -109,21 +116,6 @@ impl<V> NetworkMap<V> {
             IpNet::V4(_) => &mut self.lengths_v4[len],
             IpNet::V6(_) => &mut self.lengths_v6[len],
         }
-    }
-}
-
-/// The one form of a network: no bits beyond its prefix; IPv4-mapped IPv6 (`::ffff:0:0/96` and
-/// narrower) as IPv4.
-#[must_use]
-pub fn canonical_network(network: IpNet) -> IpNet {
-    let network = network.trunc();
-    let IpNet::V6(v6) = network else {
-        return network;
-    };
-    let mapped = v6.addr().to_ipv4_mapped();
-    match (mapped, v6.prefix_len().checked_sub(96)) {
-        (Some(address), Some(len)) => Ipv4Net::new(address, len).map_or(network, IpNet::V4),
-        _ => network,
     }
 }
 
@@ -208,15 +200,5 @@ mod tests {
         );
         check(map.within(net("::/0")), &["::/0"]);
         check(map.within(net("11.0.0.0/8")), &[]);
-    }
-
-    #[test]
-    fn networks_have_one_form() {
-        let check = |text, expected| assert_eq!(canonical_network(net(text)).to_string(), expected);
-        check("10.1.2.3/8", "10.0.0.0/8");
-        check("::ffff:10.1.2.3/128", "10.1.2.3/32");
-        check("::ffff:10.1.2.3/104", "10.0.0.0/8");
-        check("::ffff:0:0/95", "::fffe:0:0/95");
-        check("2001:db8::1/64", "2001:db8::/64");
     }
 }

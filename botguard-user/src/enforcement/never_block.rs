@@ -87,6 +87,11 @@ impl NeverBlock {
             .extend(networks.map(|network| (network, guard)));
     }
 
+    /// Every guarded network, in the order in which they were added.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.guarded.iter().map(|(network, _guard)| *network)
+    }
+
     /// The first guarded network that a block of `network` would hit, wholly or in part.
     #[must_use]
     pub fn covers(&self, network: &IpNet) -> Option<Covered> {
@@ -107,6 +112,12 @@ impl NeverBlock {
         self.find(network, |guard| {
             matches!(guard, Guard::Own | Guard::Gateway | Guard::Resolver)
         })
+    }
+
+    /// Every guarded network.
+    pub fn all(&self) -> impl Iterator<Item = Covered> + '_ {
+        let guarded = self.guarded.iter();
+        guarded.map(|&(network, guard)| Covered { network, guard })
     }
 
     fn find(&self, network: &IpNet, wanted: impl Fn(Guard) -> bool) -> Option<Covered> {

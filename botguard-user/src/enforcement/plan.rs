@@ -22,11 +22,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::kernel_clock::KernelClock;
 use super::list::BlockList;
 use super::network_map::canonical_network;
-use super::network_set::Prefix;
 use super::rules::RuleNumbers;
 use super::tables::{Full, HostV6, Memory, Painter, Policy, Segment, Tables, Tries, WriteError};
 use crate::words::block::{Block, Effect, Scope};
 use crate::words::clock::Wall;
+use crate::words::network_set::Prefix;
 use crate::words::rule::Rule;
 
 pub use needs::needs;

@@ -12,11 +12,11 @@ use botguard_common::entry::{Entry, Term};
 use ipnet::IpNet;
 
 use super::kernel_clock::KernelClock;
-use super::layer::{AsnBlock, Group, NamedList, Terms};
 use super::rules::RuleNumbers;
 use super::tables::Contents;
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::Wall;
+use crate::words::layer::{AsnBlock, Group, NamedList, Terms};
 use crate::words::rule::{ListName, Rule};
 
 /// What the tables come from.

@@ -15,10 +15,11 @@ use std::time::UNIX_EPOCH;
 use hashbrown::HashMap;
 
 pub(super) use self::csv_rows::as_number;
-use self::ranges::{Overlap, Ranges, Row};
+use self::ranges::{ByPlace, Overlap, Ranges, Row};
 use super::error::{IntelError, RowProblem, read};
 use crate::engine::facts::Asn;
 use crate::words::clock::Wall;
+use crate::words::network_set::{NetworkSet, Prefix};
 
 /// Ranges of addresses and the systems that announce them.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub struct AsnTable {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
     systems: Vec<System>,
+    /// Places of the systems.
+    numbers: HashMap<u32, u32>,
+    v4_by_system: ByPlace,
+    v6_by_system: ByPlace,
     /// File name and date of the data, for the evidence.
     label: Arc<str>,
     data_date: Wall,
@@ -67,6 +72,37 @@ impl AsnTable {
         })
     }
 
+    /// The name of a system and what it announces, in the fewest networks. `None` where the table
+    /// does not know it. Cost: by the size of the system, not of the table.
+    #[must_use]
+    pub fn announced(&self, number: u32) -> Option<Announced> {
+        let place = *self.numbers.get(&number)?;
+        let v4 = self.v4.of(place, &self.v4_by_system);
+        let v6 = self.v6.of(place, &self.v6_by_system);
+        Some(Announced {
+            name: Arc::clone(&self.systems[place as usize].name),
+            networks: NetworkSet::new(
+                v4.flat_map(|(first, last)| Prefix::spanning(first, last))
+                    .collect(),
+                v6.flat_map(|(first, last)| Prefix::spanning(first, last))
+                    .collect(),
+            ),
+        })
+    }
+
+    /// The name of a system, where the table knows it.
+    #[must_use]
+    pub fn name(&self, number: u32) -> Option<Arc<str>> {
+        let place = *self.numbers.get(&number)?;
+        Some(Arc::clone(&self.systems[place as usize].name))
+    }
+
+    /// File name and date of the data: `asn.csv of 2026-06-17`.
+    #[must_use]
+    pub const fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
     /// When the file was last modified: how old the data is at least.
     #[must_use]
     pub const fn data_date(&self) -> Wall {
@@ -85,6 +121,15 @@ impl AsnTable {
     pub fn n_ranges(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
+}
+
+/// What a table says of a system.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Announced {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its networks.
+    pub networks: NetworkSet,
 }
 
 /// A table while it is read.
@@ -149,9 +194,12 @@ impl Builder {
         let (v6, overlaps_v6) = Ranges::new(self.v6);
         overlaps.extend(overlaps_v6);
         AsnTable {
+            v4_by_system: v4.by_place(self.systems.len()),
+            v6_by_system: v6.by_place(self.systems.len()),
             v4,
             v6,
             systems: self.systems,
+            numbers: self.numbers,
             label: Arc::from(format!("{} of {day}", file.to_string_lossy())),
             data_date,
             warning: warning(path, &overlaps),

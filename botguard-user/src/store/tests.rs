@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use redb::TableDefinition;
+
 use super::journal::Journal;
+use super::tables::{ALLOWS, BLOCKS, LISTS, Table};
 use super::*;
 use crate::words::block::{Effect, Scope};
+use crate::words::layer::{Group, Terms};
 
 const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
 
@@ -28,6 +32,35 @@ fn allow(network: &str) -> Allow {
     }
 }
 
+fn terms() -> Terms {
+    Terms {
+        scope: Scope::Listeners,
+        effect: Effect::Drop,
+        created: NOW,
+        reason: "test".to_owned(),
+    }
+}
+
+fn list(name: &str, networks: &[&str]) -> NamedList {
+    let networks = networks.iter().map(|network| network.parse().unwrap());
+    NamedList {
+        name: name.parse().unwrap(),
+        terms: terms(),
+        groups: vec![Group {
+            expires: Some(NOW),
+            networks: Arc::new(networks.collect()),
+        }],
+    }
+}
+
+fn system(number: u32) -> AsnBlock {
+    AsnBlock {
+        number,
+        terms: terms(),
+        expires: None,
+    }
+}
+
 fn reopened(directory: &Path) -> Contents {
     Store::open(directory, Duration::ZERO, NOW).unwrap().1
 }
@@ -41,6 +74,10 @@ fn changes_survive_a_reopening() {
         mode: Mode::Log,
         until: Some(NOW),
     };
+    let clock = BootClock {
+        boot_id: "d3b0".to_owned(),
+        offset: crate::words::clock::WallOffset::from_ms(-7),
+    };
     let (store, empty) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     assert_eq!(empty, Contents::default());
     store
@@ -48,22 +85,35 @@ fn changes_survive_a_reopening() {
             Change::PutBlock(by_operator.clone()),
             Change::PutBlock(automatic),
             Change::PutAllow(allow("2001:db8::/32")),
+            Change::PutList(Arc::new(list("drop", &["192.0.2.0/24"]))),
+            Change::PutList(Arc::new(list("gone", &["192.0.2.0/24"]))),
+            Change::PutAsn(system(16_509)),
+            Change::PutAsn(system(7_922)),
             Change::SetMode(Some(mode)),
+            Change::SetClock(clock.clone()),
         ])
         .unwrap();
     store
-        .commit(&[Change::DeleteBlock(
-            "192.0.2.0/24".parse().unwrap(),
-            Origin::Automatic,
-        )])
+        .commit(&[
+            Change::DeleteBlock("192.0.2.0/24".parse().unwrap(), Origin::Automatic),
+            Change::PutList(Arc::new(list(
+                "drop",
+                &["2001:db8::/48", "198.51.100.7/32"],
+            ))),
+            Change::DeleteList("gone".parse().unwrap()),
+            Change::DeleteAsn(7_922),
+        ])
         .unwrap();
     drop(store);
     assert_eq!(
         reopened(directory.path()),
         Contents {
             blocks: vec![by_operator],
+            lists: vec![list("drop", &["2001:db8::/48", "198.51.100.7/32"])],
+            asns: vec![system(16_509)],
             allows: vec![allow("2001:db8::/32")],
             mode: Some(mode),
+            clock: Some(clock),
         }
     );
 }
@@ -122,18 +172,30 @@ fn a_store_is_blank_until_its_first_commit() {
 fn a_row_of_nonsense_is_damage_too() {
     let directory = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
-    let mut slot = store.database.lock();
-    let transaction = slot.as_mut().unwrap().begin_write().unwrap();
-    transaction
-        .open_table(BLOCKS)
-        .unwrap()
-        .insert("192.0.2.1/32 0", b"{}".as_slice())
-        .unwrap();
-    transaction.commit().unwrap();
-    drop(slot);
+    write_row(&store, BLOCKS, "192.0.2.1/32 0", b"{}");
     drop(store);
     let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
     assert!(store.moved_aside().is_some());
+}
+
+#[test]
+fn a_list_of_nonsense_is_damage_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
+    write_row(&store, LISTS, "drop", b"{}");
+    drop(store);
+    let (store, contents) = Store::open(directory.path(), Duration::ZERO, NOW).unwrap();
+    assert!(store.moved_aside().is_some());
+    assert_eq!(contents, Contents::default());
+}
+
+fn write_row(store: &Store, table: Table, key: &str, row: &[u8]) {
+    let mut slot = store.database.lock();
+    let transaction = slot.as_mut().unwrap().begin_write().unwrap();
+    let mut rows = transaction.open_table(table).unwrap();
+    rows.insert(key, row).unwrap();
+    drop(rows);
+    transaction.commit().unwrap();
 }
 
 #[test]

@@ -18,6 +18,7 @@ const SIGNALS: &str = "botguard_signals_total";
 const UPSTREAM_SECONDS: &str = "botguard_upstream_seconds";
 const KERNEL_PACKETS: &str = "botguard_kernel_packets_total";
 const KERNEL_ENTRIES: &str = "botguard_kernel_entries";
+const KERNEL_RULE_PACKETS: &str = "botguard_kernel_rule_packets_total";
 const PRINCIPALS: &str = "botguard_principals";
 const AUDIT_LOST: &str = "botguard_audit_lost_total";
 const STORE_FAILED: &str = "botguard_store_failed_commits_total";
@@ -70,6 +71,10 @@ pub(super) fn describe() {
         "Time to the head of the upstream's response."
     );
     describe_counter!(KERNEL_PACKETS, "Packets by the kernel filter's way out.");
+    describe_counter!(
+        KERNEL_RULE_PACKETS,
+        "Packets of blocked sources, by kind of rule and whether they were dropped."
+    );
     describe_gauge!(KERNEL_ENTRIES, "Blocks in force by origin.");
     describe_gauge!(PRINCIPALS, "Principals that the engine keeps state of.");
     describe_counter!(AUDIT_LOST, "Audit records that could not be written.");
@@ -125,6 +130,12 @@ pub fn principals(count: usize) {
 /// The kernel has counted `total` packets on this way out since it was attached.
 pub fn kernel_packets(exit: &'static str, total: u64) {
     counter!(KERNEL_PACKETS, "exit" => exit).absolute(total);
+}
+
+/// The kernel has dropped, and would have dropped, so many packets for rules of this kind.
+pub fn kernel_rule_packets(kind: &'static str, dropped: u64, would_drop: u64) {
+    counter!(KERNEL_RULE_PACKETS, "rule" => kind, "verdict" => "dropped").absolute(dropped);
+    counter!(KERNEL_RULE_PACKETS, "rule" => kind, "verdict" => "would_drop").absolute(would_drop);
 }
 
 /// So many blocks of this origin are in force.

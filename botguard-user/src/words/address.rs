@@ -107,6 +107,21 @@ pub fn host_network(ip: IpAddr) -> IpNet {
     IpNet::from(canonical(ip))
 }
 
+/// The one form of a network: no bits beyond its prefix; IPv4-mapped IPv6 (`::ffff:0:0/96` and
+/// narrower) as IPv4.
+#[must_use]
+pub fn canonical_network(network: IpNet) -> IpNet {
+    let network = network.trunc();
+    let IpNet::V6(v6) = network else {
+        return network;
+    };
+    let mapped = v6.addr().to_ipv4_mapped();
+    match (mapped, v6.prefix_len().checked_sub(96)) {
+        (Some(address), Some(len)) => Ipv4Net::new(address, len).map_or(network, IpNet::V4),
+        _ => network,
+    }
+}
+
 /// The neighbourhood that one subscriber usually holds: /24 of IPv4, /64 of IPv6.
 #[must_use]
 pub fn neighbourhood(ip: IpAddr) -> IpNet {
@@ -164,5 +179,20 @@ mod tests {
         check("192.0.2.77", "192.0.2.0/24");
         check("::ffff:192.0.2.77", "192.0.2.0/24");
         check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn networks_have_one_form() {
+        let check = |text: &str, expected| {
+            assert_eq!(
+                canonical_network(text.parse().unwrap()).to_string(),
+                expected
+            )
+        };
+        check("10.1.2.3/8", "10.0.0.0/8");
+        check("::ffff:10.1.2.3/128", "10.1.2.3/32");
+        check("::ffff:10.1.2.3/104", "10.0.0.0/8");
+        check("::ffff:0:0/95", "::fffe:0:0/95");
+        check("2001:db8::1/64", "2001:db8::/64");
     }
 }

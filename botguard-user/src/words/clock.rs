@@ -26,6 +26,96 @@ impl Now {
             wall: Wall::read(),
         }
     }
+
+    /// The same, sure to be of one instant: a thread that loses its core between two readings
+    /// would make the wall clock look stepped.
+    #[must_use]
+    pub fn read_closely() -> Self {
+        const TRIES: u32 = 16;
+        const CLOSE: Duration = Duration::from_millis(10);
+        let mut now = Self::read();
+        for _try in 0..TRIES {
+            if Monotonic::read().since(now.monotonic) <= CLOSE {
+                break;
+            }
+            now = Self::read();
+        }
+        now
+    }
+
+    /// Wall time less time since boot.
+    #[must_use]
+    pub fn offset(&self) -> WallOffset {
+        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        WallOffset(ms(self.wall.0).saturating_sub(ms(self.monotonic.as_ms())))
+    }
+}
+
+/// How far the wall clock is ahead of the time since boot, in milliseconds.
+///
+/// Only a step of the wall clock moves it: NTP and adjtime(3) slew both alike.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct WallOffset(i64);
+
+impl WallOffset {
+    /// `ms` milliseconds.
+    #[must_use]
+    pub const fn from_ms(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds.
+    #[must_use]
+    pub const fn as_ms(self) -> i64 {
+        self.0
+    }
+
+    /// The wall time at `instant` by this offset.
+    #[must_use]
+    pub fn wall_at(self, instant: Monotonic) -> Wall {
+        Wall(instant.as_ms()).shifted(Step(self.0))
+    }
+
+    /// What the wall clock was stepped by since `earlier`.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Step {
+        Step(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// How far the wall clock was set forward, or back, in milliseconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Step(i64);
+
+impl Step {
+    /// `ms` milliseconds; negative is back.
+    #[must_use]
+    pub const fn from_ms(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds.
+    #[must_use]
+    pub const fn as_ms(self) -> i64 {
+        self.0
+    }
+
+    /// How far, either way.
+    #[must_use]
+    pub const fn size(self) -> Duration {
+        Duration::from_millis(self.0.unsigned_abs())
+    }
+}
+
+/// The clock that ends are kept by: that of one boot of the host. Kept beside them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BootClock {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Wall time less time since boot.
+    #[serde(rename = "wall_minus_boot_ms")]
+    pub offset: WallOffset,
 }
 
 /// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`). Never steps.
@@ -49,6 +139,12 @@ impl Monotonic {
     #[must_use]
     pub const fn as_nanoseconds(self) -> u64 {
         self.0
+    }
+
+    /// Milliseconds since boot.
+    #[must_use]
+    pub const fn as_ms(self) -> u64 {
+        self.0 / 1_000_000
     }
 
     /// Time since `earlier`; zero when `earlier` is later.
@@ -94,6 +190,12 @@ impl Wall {
         Duration::from_millis(later.0.saturating_sub(self.0))
     }
 
+    /// The same instant by a clock that was stepped; saturates.
+    #[must_use]
+    pub const fn shifted(self, step: Step) -> Self {
+        Self(self.0.saturating_add_signed(step.0))
+    }
+
     /// The instant `duration` later; saturates.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
@@ -135,6 +237,25 @@ mod tests {
         check(0, "1970-01-01T00:00:00.000Z");
         check(1_795_435_200_123, "2026-11-23T12:00:00.123Z");
         check(u64::MAX, "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn an_offset_finds_the_wall_time_of_an_instant() {
+        let check = |wall: u64, boot_s: u64| {
+            let monotonic = Monotonic::from_boot(Duration::from_secs(boot_s));
+            let now = Now {
+                monotonic,
+                wall: Wall::from_unix_ms(wall),
+            };
+            assert_eq!(now.offset().wall_at(monotonic), now.wall);
+            let step = Step::from_ms(-5);
+            let later = WallOffset::from_ms(now.offset().as_ms() - 5);
+            assert_eq!(later.since(now.offset()), step);
+            assert_eq!(now.wall.shifted(step).as_unix_ms(), wall.saturating_sub(5));
+        };
+        check(1_795_435_200_123, 7_200);
+        // A host without a battery begins in 1970.
+        check(3, 90);
     }
 
     #[test]

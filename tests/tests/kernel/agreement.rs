@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use botguard::enforcement::layer::{Group, NamedList, Terms};
 use botguard::enforcement::list::BlockList;
 use botguard::words::block::{Allow, Block, Effect, Origin, Scope};
 use botguard::words::clock::Wall;
+use botguard::words::layer::{Group, NamedList, Terms};
 use botguard_common::corpus::{SOURCE_V4, SOURCE_V6, packets};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::prelude::*;

@@ -3,12 +3,13 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, Map, MapData};
 use botguard::enforcement::kernel::{KernelError, KernelFilter, LocalListener, Protocol};
 use botguard::enforcement::settings::{AttachMode, KernelSettings};
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
 use botguard_common::exit::Exit;
+use botguard_common::maps::{DIRTY, Header};
 
 use super::bench::{Bpffs, block, list, settings};
 use super::network::{FAR, NEAR, Pair};
@@ -211,9 +212,92 @@ fn a_pinned_map_of_another_shape_is_refused() {
     narrow.pin(directory.join("map_config")).unwrap();
     let error = KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap_err();
     assert!(matches!(error, KernelError::WrongShape { .. }), "{error}");
-    assert!(error.to_string().contains("4 to 24 bytes"), "{error}");
+    assert!(error.to_string().contains("4 to 16 bytes"), "{error}");
     KernelFilter::remove(&bpffs.pin_dir()).unwrap();
     KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap();
+}
+
+/// As after an upgrade: the links and what they drop go over, and there is no gap.
+#[test]
+fn the_filter_of_an_older_layout_is_taken_over() {
+    let bpffs = Bpffs::mount();
+    let pair = Pair::new();
+    let settings = settings(&bpffs.pin_dir(), &["near0"]);
+    let ban = list(&[block("10.77.0.2/32")], &[]);
+    pair.near(|| {
+        let mut filter = KernelFilter::attach(&settings).unwrap();
+        let listener = LocalListener {
+            address: (NEAR, PORT).into(),
+            protocol: Protocol::Udp,
+        };
+        filter.set_listeners(&[listener]).unwrap();
+        filter.set_mode(Mode::Enforce).unwrap();
+        filter.fill(&ban, Wall::read()).unwrap();
+        let program = filter.attachments().unwrap()[0].program_id;
+        drop(filter);
+        let older = bpffs.pin_dir().join("v1");
+        std::fs::rename(bpffs.pin_dir().join("v2"), &older).unwrap();
+
+        let held = std::fs::File::open(&older).unwrap();
+        held.lock().unwrap();
+        let error = KernelFilter::attach(&settings).unwrap_err();
+        assert!(matches!(error, KernelError::InUse(_)), "{error}");
+        drop(held);
+
+        let mut filter = KernelFilter::attach(&settings).unwrap();
+        assert!(!older.exists());
+        let attachment = filter.attachments().unwrap().remove(0);
+        assert_eq!(
+            attachment.program_id, program,
+            "the old one until the new is filled"
+        );
+        assert_eq!(attachment.mode, Some(AttachMode::Native));
+        assert_eq!(arrivals(&pair), [OTHER_PORT]);
+        filter.set_listeners(&[listener]).unwrap();
+        filter.set_mode(Mode::Enforce).unwrap();
+        filter.fill(&ban, Wall::read()).unwrap();
+        assert_eq!(arrivals(&pair), [OTHER_PORT]);
+        filter.detach().unwrap();
+    });
+}
+
+/// A writer that was killed in the middle of a change leaves the mark; whoever comes next builds
+/// on nothing that it wrote.
+#[test]
+fn what_a_killed_writer_left_is_not_built_upon() {
+    let bpffs = Bpffs::mount();
+    let settings = settings(&bpffs.pin_dir(), &[]);
+    let mut filter = KernelFilter::attach(&settings).unwrap();
+    filter
+        .fill(&list(&[block("192.0.2.0/24")], &[]), Wall::read())
+        .unwrap();
+    assert!(!filter.is_dirty().unwrap());
+    drop(filter);
+    let map = |name: &str| {
+        let map = MapData::from_pin(bpffs.pin_dir().join(format!("v2/map_{name}")));
+        map.and_then(Map::from_map_data).unwrap()
+    };
+    // Half of a change: the mark, and a filter that says there is something everywhere.
+    let mut header: Array<_, Header> = map("header").try_into().unwrap();
+    let half = Header {
+        state: DIRTY,
+        ..header.get(&0, 0).unwrap()
+    };
+    header.set(0, half, 0).unwrap();
+    let mut bits: Array<_, u64> = map("filter_v4").try_into().unwrap();
+    bits.set(7, u64::MAX, 0).unwrap();
+
+    let mut filter = KernelFilter::attach(&settings).unwrap();
+    assert!(filter.is_dirty().unwrap());
+    let network = "192.0.2.7/32".parse().unwrap();
+    let after = list(&[block("192.0.2.7/32")], &[]);
+    // A single change would be a few stores, but not into tables that somebody else made.
+    filter.refresh(&after, &[network], Wall::read()).unwrap();
+    assert!(!filter.is_dirty().unwrap());
+    let bits: Array<_, u64> = map("filter_v4").try_into().unwrap();
+    assert_eq!(bits.get(&7, 0).unwrap(), 0);
+    let blocks = filter.contents().unwrap().blocks;
+    assert_eq!(blocks.into_keys().collect::<Vec<_>>(), [network]);
 }
 
 #[test]

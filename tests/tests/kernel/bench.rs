@@ -81,6 +81,10 @@ impl Bench {
         }
     }
 
+    pub(crate) fn pin_dir(&self) -> &Path {
+        &self.pin_dir
+    }
+
     /// Puts a list into the kernel.
     pub(crate) fn load(&mut self, list: &BlockList) {
         self.filter.fill(list, Wall::read()).unwrap();

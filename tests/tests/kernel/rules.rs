@@ -57,6 +57,28 @@ fn scope_listeners_spares_ssh_ping_and_forwarded_packets() {
     check(&bench, "later fragment", Exit::OutOfScope);
 }
 
+/// Frames of several buffers, as jumbo frames and receive offload make them: the headers are in the
+/// first.
+#[test]
+fn jumbo_frames_are_judged_by_their_first_buffer() {
+    let mut bench = Bench::new();
+    let jumbo = |name: &str| {
+        let packet = packets().into_iter().find(|packet| packet.name == name);
+        let mut bytes = packet.expect(name).bytes;
+        bytes.resize(9_014, 0);
+        bytes
+    };
+    let names = ["TCP to the listener", "TCP over IPv6", "SSH", "ARP"];
+    for name in names {
+        assert!(!bench.exit(&jumbo(name)).is_drop(), "{name}");
+    }
+    load(&mut bench, &list(&[block(SOURCE), block(SOURCE_V6)], &[]));
+    for name in names {
+        let is_meant = ["TCP to the listener", "TCP over IPv6"].contains(&name);
+        assert_eq!(bench.exit(&jumbo(name)).is_drop(), is_meant, "{name}");
+    }
+}
+
 #[test]
 fn scope_host_drops_everything_but_what_is_not_ip() {
     let mut bench = Bench::new();

@@ -6,6 +6,8 @@ mod blocks;
 mod collateral;
 mod damage;
 mod fixture;
+mod lists;
 mod operator;
 mod passage;
+mod systems;
 mod worked_example;

@@ -8,9 +8,11 @@ pub(super) fn of(site: Site<'_>, now: Wall) -> Status {
     let bound = site.enforcer.bound();
     let mode = bound.effective(now);
     let (blocks, allows) = site.enforcer.snapshot(now);
+    let lists = site.enforcer.named_lists();
     let mut degraded = site.enforcer.degraded();
-    if site.daemon.is_none() {
-        degraded.insert(0, "no daemon is running: nothing is served".to_owned());
+    match site.daemon {
+        Some(daemon) => degraded.extend(daemon.problems()),
+        None => degraded.insert(0, "no daemon is running: nothing is served".to_owned()),
     }
     let routes = match site.loaded.policy() {
         Ok(policy) => (policy.summary().iter())
@@ -37,6 +39,9 @@ pub(super) fn of(site: Site<'_>, now: Wall) -> Status {
         routes,
         kernel: site.enforcer.kernel(),
         n_blocks: blocks.len() as u64,
+        n_asns: site.enforcer.n_asns() as u64,
+        n_lists: lists.len() as u64,
+        n_list_networks: lists.iter().map(|list| list.len() as u64).sum(),
         n_allows: allows.len() as u64,
         degraded,
         warnings: site.loaded.warnings(),

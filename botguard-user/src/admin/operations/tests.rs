@@ -1,5 +1,7 @@
 //! What each operation answers and leaves behind, on a state without a kernel.
 
+mod lists;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,18 +10,30 @@ use tempfile::TempDir;
 use super::*;
 use crate::admin::protocol::{Blame, Failed};
 use crate::audit::record::Record;
-use crate::daemon::enforcer::{KernelSide, Start};
+use crate::daemon::enforcer::{AsnSource, KernelSide, Start};
 use crate::enforcement::never_block::{Guard, NeverBlock};
+use crate::engine::facts::Standing;
+use crate::intel::AsnTable;
 use crate::settings::document::Document;
 use crate::store::Store;
 use crate::store::journal::Journal;
+use crate::words::clock::{Monotonic, Now, Step};
 use crate::words::mode::Mode;
 
+const EXTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
 const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
 
+mod systems;
+
+/// A state directory, and a configuration without a kernel.
 struct Bench {
     directory: TempDir,
     loaded: Loaded,
+    never_block: Vec<IpNet>,
+    asns: AsnSource,
+    boot_id: &'static str,
+    /// What the wall clock was stepped by.
+    offset_ms: i64,
 }
 
 impl Bench {
@@ -29,26 +43,16 @@ impl Bench {
         Self {
             directory: tempfile::tempdir().unwrap(),
             loaded: Loaded::parse(document).unwrap(),
+            never_block: vec![],
+            asns: AsnSource::Table(Arc::new(AsnTable::load(EXTRACT.as_ref()).unwrap())),
+            boot_id: "one",
+            offset_ms: 0,
         }
     }
 
     /// As a command without a daemon does: opens the store, works, and closes it.
     fn perform_at(&self, now: Wall, request: &Request) -> Response {
-        let (store, contents) = Store::open(self.directory.path(), Duration::ZERO, now).unwrap();
-        let mut guard = NeverBlock::default();
-        guard.guard(Guard::Own, ["127.0.0.0/8".parse().unwrap()]);
-        let start = Start {
-            contents,
-            store_is_blank: false,
-            store_problem: None,
-            journal: Journal::start(Arc::new(store)).unwrap(),
-            guard,
-            mode: self.loaded.settings.mode,
-            default_scope: Scope::Listeners,
-            fill: crate::daemon::enforcer::Fill::Now,
-        };
-        let kernel = KernelSide::open(&self.loaded.settings.kernel);
-        let enforcer = Enforcer::new(start, kernel, now);
+        let enforcer = self.enforcer(&["127.0.0.0/8"], now);
         let audit = AuditLog::open(&self.directory.path().join("audit.jsonl")).unwrap();
         let site = Site {
             enforcer: &enforcer,
@@ -59,13 +63,45 @@ impl Bench {
         perform(site, Actor { uid: 7 }, request, now)
     }
 
+    fn guarding<R>(&self, guarded: &[&str], work: impl FnOnce(&Enforcer) -> R) -> R {
+        work(&self.enforcer(guarded, NOW))
+    }
+
+    fn enforcer(&self, guarded: &[&str], now: Wall) -> Enforcer {
+        let (store, contents) = Store::open(self.directory.path(), Duration::ZERO, now).unwrap();
+        let mut guard = NeverBlock::default();
+        guard.guard(
+            Guard::Own,
+            guarded.iter().map(|network| network.parse().unwrap()),
+        );
+        guard.guard(Guard::Operator, self.never_block.iter().copied());
+        let start = Start {
+            contents,
+            store_is_blank: false,
+            store_problem: None,
+            journal: Journal::start(Arc::new(store)).unwrap(),
+            guard,
+            mode: self.loaded.settings.mode,
+            default_scope: Scope::Listeners,
+            fill: crate::daemon::enforcer::Fill::Now,
+            asns: self.asns.clone(),
+            boot_id: self.boot_id.to_owned(),
+            clock: Now {
+                monotonic: Monotonic::from_boot(Duration::from_secs(60)),
+                wall: NOW.shifted(Step::from_ms(self.offset_ms)),
+            },
+        };
+        let kernel = KernelSide::open(&self.loaded.settings.kernel);
+        Enforcer::new(start, kernel, now)
+    }
+
     fn perform(&self, request: &Request) -> Response {
         self.perform_at(NOW, request)
     }
 
     fn blocked(&self, now: Wall) -> Vec<String> {
         match self.perform_at(now, &Request::BlockList) {
-            Response::Blocks(Blocks { blocks }) => blocks
+            Response::Blocks(Blocks { blocks, .. }) => blocks
                 .iter()
                 .map(|block| block.network.to_string())
                 .collect(),
@@ -80,6 +116,8 @@ fn add(networks: &[&str], ttl_s: Option<u64>) -> Request {
             .iter()
             .map(|network| network.parse().unwrap())
             .collect(),
+        asns: vec![],
+        session: None,
         ttl_s,
         reason: "test".to_owned(),
         scope: None,
@@ -134,6 +172,7 @@ fn deleting_what_is_not_there_fails() {
     bench.perform(&add(&["192.0.2.0/24", "198.51.100.1/32"], None));
     let delete = |network: &str| Request::BlockDelete {
         networks: vec![network.parse().unwrap()],
+        asns: vec![],
     };
     let failed = failure(bench.perform(&delete("192.0.2.1/32")));
     assert!(failed.message.contains("would-block"), "{failed:?}");
@@ -146,6 +185,7 @@ fn deleting_what_is_not_there_fails() {
         networks: ["198.51.100.1/32", "192.0.2.1/32"]
             .map(|network| network.parse().unwrap())
             .into(),
+        asns: vec![],
     };
     let Response::Done(done) = bench.perform(&some) else {
         panic!("not done")

@@ -23,6 +23,14 @@ pub(super) fn render(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result
     }
     render_kernel(f, &status.kernel)?;
     writeln!(f, "blocks      {}", status.n_blocks)?;
+    writeln!(
+        f,
+        "lists       {} with {} networks",
+        status.n_lists, status.n_list_networks
+    )?;
+    if status.n_asns > 0 {
+        writeln!(f, "systems     {}", status.n_asns)?;
+    }
     writeln!(f, "allows      {}", status.n_allows)?;
     for warning in &status.warnings {
         writeln!(f, "warning     {warning}")?;

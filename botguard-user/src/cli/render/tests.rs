@@ -24,7 +24,7 @@ fn entry() -> BlockEntry {
 
 #[test]
 fn lists() {
-    check(&Response::Blocks(Blocks { blocks: vec![] }), "no blocks\n");
+    check(&Response::Blocks(Blocks::default()), "no blocks\n");
     check(&Response::Allows(Allows { allows: vec![] }), "no allows\n");
     let ending = BlockEntry {
         left_s: Some(3_600),
@@ -34,11 +34,37 @@ fn lists() {
         scope: Scope::Host,
         ..entry()
     };
+    let system = AsnEntry {
+        rule: "AS16509".to_owned(),
+        name: Some("Amazon.com, Inc.".to_owned()),
+        n_networks_v4: 5_968,
+        n_networks_v6: 1_202,
+        scope: Scope::Listeners,
+        effect: Effect::Drop,
+        created: "2026-11-23T12:00:00.000Z".to_owned(),
+        expires: None,
+        left_s: None,
+        reason: "bots".to_owned(),
+    };
     check(
         &Response::Blocks(Blocks {
             blocks: vec![entry(), ending],
+            asns: vec![system],
+            lists: vec![ListEntry {
+                name: "drop".to_owned(),
+                rule: "list:drop".to_owned(),
+                n_networks: 1_234,
+                scope: Scope::Host,
+                effect: Effect::Drop,
+                created: "2026-11-23T12:00:00.000Z".to_owned(),
+                expires: Some("2026-11-23T13:00:00.000Z".to_owned()),
+                left_s: Some(3_600),
+                reason: "Spamhaus".to_owned(),
+            }],
         }),
-        "192.0.2.0/24             operator         drop  listeners for good       scraper\n\
+        "1234 networks            list:drop        drop  host      for 1h         Spamhaus\n\
+         7170 networks            AS16509          drop  listeners for good       bots (Amazon.com, Inc.)\n\
+         192.0.2.0/24             operator         drop  listeners for good       scraper\n\
          192.0.2.0/24             automatic        count host      for 1h         scraper\n",
     );
 }
@@ -90,6 +116,8 @@ fn status_is_loud_about_what_is_not_enforced() {
             drops: vec![],
             would_drop: vec![],
         },
+        n_lists: 2,
+        n_list_networks: 1_234,
         degraded: vec!["store was corrupt".to_owned()],
         ..Status::default()
     };
@@ -105,6 +133,7 @@ kernel      attached, mode log
 entries     1
 packets     pass_clean                 12
 blocks      0
+lists       2 with 1234 networks
 allows      0
 ",
     );

@@ -2,6 +2,7 @@
 //! end here; they are logged, kept as the reason why the state is degraded, and never stop traffic.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -204,11 +205,36 @@ impl KernelSide {
     ///
     /// Errors: as [`KernelFilter::fill`]; what was in force stays.
     pub(super) fn fill(&mut self, lists: &BlockList, now: Wall) -> Result<(), KernelError> {
-        let filled = self.change("take up the lists", |filter| filter.fill(lists, now));
-        if filled.is_ok() && matches!(self.filter, Filter::Present(_)) {
-            self.unfilled = None;
-        }
-        filled
+        let filled = self.try_fill(lists, now);
+        filled.inspect_err(|error| self.note_unfilled(error))
+    }
+
+    /// As [`Self::fill`], for a caller that goes back to what was in force where it is refused: the
+    /// kernel then holds what it should.
+    pub(super) fn try_fill(&mut self, lists: &BlockList, now: Wall) -> Result<(), KernelError> {
+        let Filter::Present(filter) = &mut self.filter else {
+            return Ok(());
+        };
+        filter.fill(lists, now)?;
+        self.unfilled = None;
+        Ok(())
+    }
+
+    /// Keeps the reason why the kernel holds not what it should, until it is filled.
+    pub(super) fn note_unfilled(&mut self, error: &KernelError) {
+        tracing::error!(%error, "kernel filter cannot take up the lists");
+        self.unfilled = Some(format!("kernel filter cannot take up the lists: {error}"));
+    }
+
+    /// Time by the clock that the kernel ends entries by, since any fixed instant; it stands still
+    /// while the host sleeps. `None` where there is no filter to ask.
+    pub(super) fn running_time(&self, now: Wall) -> Option<Duration> {
+        let Filter::Present(filter) = &self.filter else {
+            return None;
+        };
+        let clock = filter.clock(now).ok()?;
+        let ms = u128::from(clock.jiffies) * 1_000 / u128::from(clock.jiffies_per_second.max(1));
+        Some(Duration::from_millis(u64::try_from(ms).ok()?))
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode) {

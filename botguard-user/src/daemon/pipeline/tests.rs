@@ -63,6 +63,9 @@ impl Bench {
             mode: Mode::Enforce,
             default_scope: crate::words::block::Scope::Listeners,
             fill: crate::daemon::enforcer::Fill::Now,
+            asns: super::super::enforcer::AsnSource::Unset,
+            boot_id: "test".to_owned(),
+            clock: Now::read_closely(),
         };
         let kernel = KernelSide::open(&KernelSettings {
             backend: Backend::None,

@@ -40,10 +40,12 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<PinLock,
         .collect::<Result<Vec<_>, _>>()?;
     pins.prepare()?;
     let lock = pins.lock()?;
+    pins.adopt_older_layouts()?;
     pins.verify()?;
     if !pins.is_complete() {
         let sizes = Sizes::of(&Needs::default())?;
-        Generation::load(pins, &sizes, 0)?.take_over(pins)?;
+        // Not into links of an older layout, which hold what is in force.
+        Generation::load(pins, &sizes, 0)?.pin(pins)?;
     }
 
     for interface in pins.linked_interfaces()? {
@@ -122,6 +124,11 @@ impl Generation {
                 .attach_to_link(link)
                 .map_err(|error| failed(error.into()))?;
         }
+        self.pin(pins)
+    }
+
+    /// Takes the place of the pins before.
+    fn pin(mut self, pins: &Pins) -> Result<KernelTables, KernelError> {
         for shape in of_generation() {
             let path = pins.map(shape.name);
             std::fs::rename(pins.aside(&path), &path)

@@ -125,6 +125,36 @@ impl Pins {
         Err(KernelError::InUse(self.directory.clone()))
     }
 
+    /// Takes over the links of older layouts, whose programs and tables stay in force until the
+    /// first filling, and removes the rest of their pins.
+    ///
+    /// Errors: [`KernelError::InUse`] where another process still has them.
+    pub(super) fn adopt_older_layouts(&self) -> Result<(), KernelError> {
+        let Some(parent) = self.directory.parent() else {
+            return Ok(());
+        };
+        for layout in 1..LAYOUT {
+            let older = Self {
+                directory: parent.join(format!("v{layout}")),
+            };
+            if !older.directory.exists() {
+                continue;
+            }
+            let _lock = older.lock()?;
+            for interface in older.linked_interfaces()? {
+                let (from, to) = (older.link(&interface), self.link(&interface));
+                fs::rename(&from, to).map_err(|error| KernelError::pin(&from, error))?;
+            }
+            let failed = |error| KernelError::pin(&older.directory, error);
+            for pin in fs::read_dir(&older.directory).map_err(failed)?.flatten() {
+                Self::remove(&pin.path())?;
+            }
+            fs::remove_dir(&older.directory).map_err(failed)?;
+            tracing::info!(layout, "took over the filter of an older layout");
+        }
+        Ok(())
+    }
+
     /// Compares every pinned map with what this version makes of it. A map that is not pinned yet
     /// is in order.
     pub(super) fn verify(&self) -> Result<(), KernelError> {

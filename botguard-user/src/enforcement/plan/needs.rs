@@ -4,8 +4,8 @@ use ipnet::IpNet;
 
 use crate::enforcement::layer_index::Family;
 use crate::enforcement::list::BlockList;
-use crate::enforcement::network_set::Prefix;
 use crate::enforcement::tables::Needs;
+use crate::words::network_set::Prefix;
 
 /// Counts what is to stand in the tables.
 #[must_use]

@@ -9,9 +9,9 @@ use hashbrown::HashMap;
 
 use super::Plan;
 use crate::enforcement::layer_index::{Family, Node};
-use crate::enforcement::network_set::Prefix;
 use crate::enforcement::tables::{Memory, Policy, Tables, Tries, WriteError};
 use crate::words::block::Block;
+use crate::words::network_set::Prefix;
 
 /// What a sweep says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

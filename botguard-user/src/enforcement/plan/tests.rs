@@ -11,12 +11,12 @@ use botguard_common::packet::Source;
 use proptest::prelude::*;
 
 use super::*;
-use crate::enforcement::layer::{Group, NamedList, Terms};
 use crate::enforcement::list::is_live;
 use crate::enforcement::recovery::recover;
 use crate::enforcement::tables::Sizes;
 use crate::enforcement::tables::memory::{OwnMemory, OwnTries};
 use crate::words::block::{Allow, Origin};
+use crate::words::layer::{Group, NamedList, Terms};
 
 /// At this rate a tick is a second, so that whole seconds compare exactly.
 const RATE: u32 = 256;

@@ -30,6 +30,40 @@ pub trait Memory {
     fn header(&self) -> &[AtomicU64];
 }
 
+impl<M: Memory> Memory for std::sync::Arc<M> {
+    fn filter_v4(&self) -> &[AtomicU64] {
+        M::filter_v4(self)
+    }
+
+    fn hosts_v4(&self) -> &[AtomicU64] {
+        M::hosts_v4(self)
+    }
+
+    fn nets_v4(&self) -> &[AtomicU32] {
+        M::nets_v4(self)
+    }
+
+    fn filter_v6_32(&self) -> &[AtomicU64] {
+        M::filter_v6_32(self)
+    }
+
+    fn filter_v6_48(&self) -> &[AtomicU64] {
+        M::filter_v6_48(self)
+    }
+
+    fn hosts_v6(&self) -> &[AtomicU64] {
+        M::hosts_v6(self)
+    }
+
+    fn policies(&self) -> &[AtomicU64] {
+        M::policies(self)
+    }
+
+    fn header(&self) -> &[AtomicU64] {
+        M::header(self)
+    }
+}
+
 /// The prefixes that the kernel keeps in tries, written one by one.
 pub trait Tries {
     /// Why the kernel refuses.

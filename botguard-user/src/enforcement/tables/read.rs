@@ -17,7 +17,7 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Net};
 use super::Tables;
 use super::memory::{Memory, Tries};
 use super::policies::Policy;
-use crate::enforcement::network_set::NetworkSet;
+use crate::words::network_set::NetworkSet;
 
 /// What stands in a generation of tables.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

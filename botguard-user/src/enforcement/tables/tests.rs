@@ -174,3 +174,115 @@ fn a_change_that_fails_leaves_its_mark() {
     assert!(failed.is_err());
     assert_eq!(state(&tables), u64::from(DIRTY));
 }
+
+/// While one thread changes hosts and networks, another never misses what is blocked all the time,
+/// and never finds what is blocked at no time.
+#[test]
+fn a_reader_never_sees_a_change_in_part() {
+    use std::sync::atomic::AtomicBool;
+
+    struct Shared<'a>(&'a OwnMemory, Header);
+    impl botguard_common::lookup::Memory for Shared<'_> {
+        type Word = std::sync::atomic::AtomicU64;
+
+        fn header(&self) -> Header {
+            self.1
+        }
+        fn filter_v4(&self, word: u32) -> u64 {
+            self.0.filter_v4()[word as usize].load(Relaxed)
+        }
+        fn hosts_v4(&self, bucket: u32) -> Option<&botguard_common::lookup::BucketV4<Self::Word>> {
+            self.0.hosts_v4().as_chunks().0.get(bucket as usize)
+        }
+        fn page_v4(&self, page: u32, cell: u8) -> u32 {
+            let page = self.0.nets_v4().as_chunks::<256>().0.get(page as usize);
+            page.map_or(0, |page| page[usize::from(cell)].load(Relaxed))
+        }
+        fn filter_v6_32(&self, _word: u32) -> u64 {
+            0
+        }
+        fn filter_v6_48(&self, _word: u32) -> u64 {
+            0
+        }
+        fn hosts_v6(&self, _: u32) -> Option<&botguard_common::lookup::BucketV6<Self::Word>> {
+            None
+        }
+        fn net_v6(&self, _source: &botguard_common::packet::Source) -> u32 {
+            0
+        }
+        fn policy(&self, _number: u32) -> Option<&Entry> {
+            None
+        }
+    }
+
+    let sizes = Sizes::of(&Needs::default()).unwrap();
+    let memory = std::sync::Arc::new(OwnMemory::new(&sizes));
+    let mut tables = Tables::new(std::sync::Arc::clone(&memory), OwnTries::default(), 1);
+    let policy = {
+        let entry = Entry {
+            drop_host: Term::until(0, 0),
+            ..Entry::default()
+        };
+        tables.intern(entry).unwrap()
+    };
+    // Nearly full, so that hosts move.
+    let mut n_stay = 0;
+    while tables.put_host_v4(address(n_stay), policy).is_ok() {
+        n_stay += 1;
+    }
+    let n_stay = n_stay - 200;
+    for number in n_stay..n_stay + 200 {
+        tables.delete_host_v4(address(number), || false);
+    }
+    let mut painter = Painter::default();
+    let (first, last) = (0x0a00_0000, 0x0a00_ffff);
+    let whole = Segment {
+        first,
+        last,
+        policy,
+    };
+    painter.paint(&mut tables, whole).unwrap();
+    let header = tables.header();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let shared = Shared(&memory, header);
+            let mut number = 0;
+            while !is_over.load(Relaxed) {
+                number = (number + 1) % n_stay;
+                let stays = address(number);
+                assert_eq!(host_v4(&shared, stays), policy.0, "{number} was missed");
+                assert_eq!(host_v4(&shared, stays ^ 0x5555), 0, "{number} was invented");
+                let found = network_v4(&shared, 0x0a00_0000);
+                assert_eq!(found, policy.0, "the network was missed");
+                assert_eq!(network_v4(&shared, 0x0b00_0000), 0);
+            }
+        });
+        for round in 0..300 {
+            for number in n_stay..n_stay + 150 {
+                // It may be full by now.
+                let _put: Result<(), Full> = tables.put_host_v4(address(number), policy);
+            }
+            for number in n_stay..n_stay + 150 {
+                tables.delete_host_v4(address(number), || false);
+            }
+            // The first address stays blocked, whatever is cut out behind it.
+            let hole = if round % 2 == 0 { Policy::NONE } else { policy };
+            let mut painter = Painter::default();
+            for (first, last, policy) in [
+                (0x0a00_0000, 0x0a00_0000, policy),
+                (0x0a00_0001, 0x0a00_00ff, hole),
+                (0x0a00_0100, 0x0a00_ffff, policy),
+            ] {
+                let segment = Segment {
+                    first,
+                    last,
+                    policy,
+                };
+                painter.paint(&mut tables, segment).unwrap();
+            }
+            painter.finish(&mut tables).unwrap();
+        }
+        is_over.store(true, Relaxed);
+    });
+}

@@ -102,6 +102,49 @@ impl<A: Address> Ranges<A> {
     pub(super) const fn len(&self) -> usize {
         self.0.len()
     }
+
+    /// The ranges, grouped by their places, of which there are `n_places`. Cost: two passes.
+    pub(super) fn by_place(&self, n_places: usize) -> ByPlace {
+        let mut starts = vec![0_u32; n_places + 1];
+        for range in &self.0 {
+            starts[range.place as usize + 1] += 1;
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut next = starts.clone();
+        let mut ranges = vec![0_u32; self.0.len()];
+        for (range, index) in self.0.iter().zip(0_u32..) {
+            let next = &mut next[range.place as usize];
+            ranges[*next as usize] = index;
+            *next += 1;
+        }
+        ByPlace {
+            starts: starts.into_boxed_slice(),
+            ranges: ranges.into_boxed_slice(),
+        }
+    }
+
+    /// First and last address of each range of a place, in order.
+    pub(super) fn of(&self, place: u32, by_place: &ByPlace) -> impl Iterator<Item = (A, A)> {
+        let place = place as usize;
+        let [start, end] = [place, place + 1].map(|place| by_place.starts[place] as usize);
+        let ranges = by_place.ranges[start..end].iter();
+        ranges.map(|index| {
+            let range = &self.0[*index as usize];
+            (range.start, range.end)
+        })
+    }
+}
+
+/// Indices of ranges, those of each place together.
+#[derive(Debug)]
+pub(super) struct ByPlace {
+    /// Where in [`Self::ranges`] each place starts, and the end.
+    starts: Box<[u32]>,
+    ranges: Box<[u32]>,
 }
 
 /// An address as a number.
@@ -205,6 +248,13 @@ mod tests {
             prop_assert_eq!(overlaps.is_empty(), n_shared == 0);
             let disjoint = ranges.0.windows(2).all(|pair| pair[0].end < pair[1].start);
             prop_assert!(disjoint);
+            let by_place = ranges.by_place(3);
+            for place in 0..3 {
+                let grouped: Vec<_> = ranges.of(place, &by_place).collect();
+                let all = ranges.0.iter().filter(|range| range.place == place);
+                let expected: Vec<_> = all.map(|range| (range.start, range.end)).collect();
+                prop_assert_eq!(grouped, expected);
+            }
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A set of networks that share everything but their addresses: an imported list, or what an
 //! autonomous system announces. Sorted and immutable; eight bytes an IPv4 network.
 //!
-//! Not here: what a member of the set means (`enforcement::layer`).
+//! Not here: what a member of the set means ([`super::layer`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::network_map::canonical_network;
+use super::address::canonical_network;
 
 /// An address as a number, of either family.
 pub trait Address: Copy + Ord + Send + Sync + std::fmt::Debug + 'static {
@@ -127,6 +127,40 @@ impl<A: Address> Prefix<A> {
     #[must_use]
     pub fn network(&self) -> IpNet {
         self.address.network(self.len)
+    }
+
+    /// The fewest networks that hold the addresses from `first` to `last` and no other, in order.
+    #[must_use]
+    pub fn spanning(first: A, last: A) -> Vec<Self> {
+        let mut networks = vec![];
+        let all = Self {
+            address: first.truncated(0),
+            len: 0,
+        };
+        all.spanning_within(first, last, &mut networks);
+        networks
+    }
+
+    fn spanning_within(self, first: A, last: A, networks: &mut Vec<Self>) {
+        if self.last() < first || last < self.address {
+            return;
+        }
+        if first <= self.address && self.last() <= last {
+            networks.push(self);
+        } else {
+            // Not a host, which is either in or out.
+            let [lower, upper] = self.halves();
+            lower.spanning_within(first, last, networks);
+            upper.spanning_within(first, last, networks);
+        }
+    }
+
+    /// Its halves; it is not a host.
+    fn halves(&self) -> [Self; 2] {
+        let len = self.len + 1;
+        // All ones behind the first `len` bits, all zeros there: where the upper one begins.
+        let addresses = [self.address, self.last().truncated(len)];
+        addresses.map(|address| Self { address, len })
     }
 }
 
@@ -301,16 +335,7 @@ fn split<A: Address>(prefix: Prefix<A>, spared: &[Prefix<A>], left: &mut Vec<Pre
         [] => left.push(prefix),
         [only] if *only == prefix => {}
         _ => {
-            let len = prefix.len + 1;
-            // All ones behind the first `len` bits, all zeros there: the halves' bounds.
-            let upper = Prefix {
-                address: prefix.last().truncated(len),
-                len,
-            };
-            let lower = Prefix {
-                address: prefix.address,
-                len,
-            };
+            let [lower, upper] = prefix.halves();
             let (low, high) = spared.split_at(spared.partition_point(|other| *other < upper));
             split(lower, low, left);
             split(upper, high, left);
@@ -376,11 +401,47 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_spanned_by_the_fewest_networks() {
+        let check = |first: u32, last: u32, expected: &[&str]| {
+            let networks = Prefix::spanning(first, last);
+            let texts: Vec<_> = networks.iter().map(|p| p.network().to_string()).collect();
+            assert_eq!(texts, expected, "{first}-{last}");
+        };
+        check(0, u32::MAX, &["0.0.0.0/0"]);
+        check(7, 7, &["0.0.0.7/32"]);
+        check(0, 255, &["0.0.0.0/24"]);
+        check(1, 4, &["0.0.0.1/32", "0.0.0.2/31", "0.0.0.4/32"]);
+        check(u32::MAX - 1, u32::MAX, &["255.255.255.254/31"]);
+        let v6 = Prefix::spanning(0_u128, u128::MAX);
+        assert_eq!(v6, [Prefix { address: 0, len: 0 }]);
+    }
+
+    #[test]
     fn shares_are_of_a_family() {
         assert_eq!(set(&["0.0.0.0/2", "8000::/1"]).share(), (0.25, 0.5));
     }
 
     proptest! {
+        #[test]
+        fn spans_hold_their_range_without_a_pair_that_could_be_one(
+            first in any::<u32>(),
+            length in 0_u32..5_000,
+        ) {
+            let last = first.saturating_add(length);
+            let networks = Prefix::spanning(first, last);
+            let mut next = u64::from(first);
+            for network in &networks {
+                prop_assert_eq!(u64::from(network.address), next);
+                next = u64::from(network.last()) + 1;
+            }
+            prop_assert_eq!(next, u64::from(last) + 1);
+            for pair in networks.windows(2) {
+                let wider = Prefix { address: pair[0].address.truncated(pair[0].len - 1), len: pair[0].len - 1 };
+                let is_pair = pair[0].len == pair[1].len && wider.contains(&pair[1]);
+                prop_assert!(!is_pair || wider.address != pair[0].address);
+            }
+        }
+
         #[test]
         fn sets_and_differences_hold_what_a_walk_says(
             members in prop::collection::vec((0_u32..64, 26_u8..=32), 0..12),

@@ -1,14 +1,14 @@
 //! Blocks that come by the thousand: imported lists and autonomous systems. Each is set and lifted
-//! as a whole; single blocks and bans are `words::block::Block`s.
+//! as a whole; single blocks and bans are [`super::block::Block`]s.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::block::{Effect, Scope};
+use super::clock::Wall;
 use super::network_set::NetworkSet;
-use crate::words::block::{Effect, Scope};
-use crate::words::clock::Wall;
-use crate::words::rule::{ListName, Rule};
+use super::rule::{ListName, Rule};
 
 /// What the members of a list or system have in common.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -1,0 +1,92 @@
+//! What `botguard status` shows, on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use super::Kernel;
+use crate::words::mode::Mode;
+
+/// Everything `botguard status` shows.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Status {
+    /// The daemon, if one runs.
+    pub daemon: Option<DaemonStatus>,
+    /// The configuration's global mode.
+    pub configured_mode: Mode,
+    /// The operator's override, if one is in force.
+    pub mode_override: Option<Override>,
+    /// The bound that holds.
+    pub mode: Mode,
+    /// Routes in the order of the configuration, and `default`.
+    pub routes: Vec<RouteStatus>,
+    /// The kernel filter.
+    pub kernel: Kernel,
+    /// Single blocks in force.
+    pub n_blocks: u64,
+    /// Imported lists.
+    #[serde(default)]
+    pub n_lists: u64,
+    /// Networks in them.
+    #[serde(default)]
+    pub n_list_networks: u64,
+    /// Blocked autonomous systems.
+    #[serde(default)]
+    pub n_asns: u64,
+    /// Entries of the allow list.
+    pub n_allows: u64,
+    /// What does not work as configured; empty is well.
+    pub degraded: Vec<String>,
+    /// What the configuration asks for and this version does not act on.
+    pub warnings: Vec<String>,
+}
+
+/// The running daemon.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DaemonStatus {
+    /// Process id.
+    pub pid: u32,
+    /// Version.
+    pub version: String,
+    /// Seconds since its start.
+    pub up_s: u64,
+    /// Hash of the policy that decides.
+    pub policy: String,
+    /// Bound listeners.
+    pub listeners: Vec<ListenerStatus>,
+    /// Address of the admin port.
+    pub http: String,
+    /// Principals that the engine keeps state of.
+    pub n_principals: u64,
+    /// Audit records lost since its start.
+    pub n_audit_lost: u64,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ListenerStatus {
+    /// Bound address.
+    pub bind: String,
+    /// Name of its upstream.
+    pub upstream: String,
+}
+
+/// One route.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RouteStatus {
+    /// Template, or `default`.
+    pub route: String,
+    /// Methods; empty is all.
+    pub methods: Vec<String>,
+    /// What the configuration says.
+    pub configured: Mode,
+    /// The smaller of that and the global bound.
+    pub effective: Mode,
+}
+
+/// A mode that the operator set by command.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Override {
+    /// The bound.
+    pub mode: Mode,
+    /// When it ends, RFC 3339; `null` is never.
+    pub until: Option<String>,
+}

@@ -1,0 +1,232 @@
+//! Follows the data files of `[intel]`: one that changes takes effect by itself, whole or not at all.
+//!
+//! A file counts as changed when two looks in a row see it alike, and unlike what is in force; one
+//! that changes while it is read is looked at again. What cannot be used leaves the old in force,
+//! is logged once, and is a degraded state until it is mended.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::running::Daemon;
+use crate::intel::{Intel, IntelSettings};
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stamp {
+    modified: (i64, i64),
+    length: u64,
+    inode: u64,
+}
+
+/// The data files as they were at one look; `None` is one that is not there.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
+
+impl Stamps {
+    pub(super) fn of(settings: &IntelSettings) -> Self {
+        let paths = settings.asn.iter().chain(&settings.hosting_asns);
+        Self(paths.map(|path| (path.clone(), stamp(path))).collect())
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some(Stamp {
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        length: metadata.len(),
+        inode: metadata.ino(),
+    })
+}
+
+/// Reads the data files.
+///
+/// Errors: what is wrong with one, with file and line; or one changed meanwhile.
+pub(super) fn load(settings: &IntelSettings) -> Result<(Intel, Stamps), String> {
+    let before = Stamps::of(settings);
+    let intel = Intel::load(settings);
+    if Stamps::of(settings) != before {
+        return Err("a data file of [intel] changed while it was read; try again".to_owned());
+    }
+    Ok((intel.map_err(|error| error.to_string())?, before))
+}
+
+/// What is in force, and what was seen since.
+#[derive(Debug)]
+pub(super) struct DataFiles {
+    /// Of what is in force, or was refused.
+    judged: Stamps,
+    seen: Stamps,
+    problem: Option<String>,
+}
+
+impl DataFiles {
+    /// Those in force were read when they were as `stamps`.
+    pub(super) fn new(stamps: Stamps) -> Self {
+        Self {
+            seen: stamps.clone(),
+            judged: stamps,
+            problem: None,
+        }
+    }
+
+    /// What is wrong with a file that is not in force.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.clone()
+    }
+
+    /// Whether they are to be read now.
+    fn look(&mut self, stamps: Stamps) -> bool {
+        let is_settled = stamps == self.seen;
+        self.seen = stamps;
+        is_settled && self.seen != self.judged
+    }
+
+    /// They are in force as they were at `stamps`.
+    pub(super) fn accept(&mut self, stamps: Stamps) {
+        *self = Self::new(stamps);
+    }
+
+    /// They are not to be used as they were at `stamps`.
+    fn refuse(&mut self, stamps: Stamps, problem: String) {
+        self.judged = stamps;
+        self.problem = Some(problem);
+    }
+}
+
+/// Why a table must not replace another by itself, if so.
+fn broken_off(old: usize, new: usize, table: &Path) -> Option<String> {
+    (new < old.div_ceil(2)).then(|| {
+        format!(
+            "{}: has {new} ranges where the one in force has {old}: it looks broken off and is not \
+             used; `botguard reload` takes it up as it is",
+            table.display()
+        )
+    })
+}
+
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Runs until `shutdown`.
+pub(super) async fn follow(daemon: Arc<Daemon>, shutdown: CancellationToken) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        // Both arms are cancellation-safe: a tick that is not seen here is seen next time.
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        let daemon = Arc::clone(&daemon);
+        // Reading takes a second where a table is large, so off the threads that serve.
+        let looked = tokio::task::spawn_blocking(move || look(&daemon)).await;
+        if let Err(error) = looked {
+            tracing::error!(%error, "data files");
+        }
+    }
+}
+
+fn look(daemon: &Daemon) {
+    let loaded = daemon.loaded.load_full();
+    let settings = &loaded.settings.intel;
+    let stamps = Stamps::of(settings);
+    if !daemon.data_files.lock().look(stamps.clone()) {
+        return;
+    }
+    let result = load(settings);
+    // From here on no reload comes in between; one that did has judged what is there.
+    let mut data_files = daemon.data_files.lock();
+    if data_files.seen != stamps || Stamps::of(settings) != stamps {
+        return;
+    }
+    let n_ranges = |intel: &Intel| intel.asns().map(|table| table.n_ranges());
+    let result = result.and_then(|(intel, _stamps)| {
+        let (old, new) = (n_ranges(&daemon.pipeline.view().intel), n_ranges(&intel));
+        let problem = (settings.asn.as_ref().zip(old.zip(new)))
+            .and_then(|(path, (old, new))| broken_off(old, new, path));
+        problem.map_or(Ok(intel), Err)
+    });
+    match result {
+        Err(problem) => {
+            tracing::error!("data files changed, the old ones stay in force: {problem}");
+            data_files.refuse(stamps, problem);
+        }
+        Ok(intel) => {
+            let intel = Arc::new(intel);
+            let table = intel.asns();
+            let n_systems =
+                (daemon.enforcer).timed(|now| daemon.enforcer.set_asn_table(table, now));
+            daemon.pipeline.set_intel(&intel);
+            data_files.accept(stamps);
+            drop(data_files);
+            tracing::info!(n_systems, "data files changed and are in force");
+            if n_systems > 0 {
+                daemon.close_all_blocked();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamps(length: u64) -> Stamps {
+        let stamp = (length > 0).then_some(Stamp {
+            modified: (0, 0),
+            length,
+            inode: 1,
+        });
+        Stamps(vec![(PathBuf::from("asn.csv"), stamp)])
+    }
+
+    #[test]
+    fn a_file_is_read_once_it_stays_as_it_is() {
+        // Lengths at each look; 0 is a file that is gone.
+        let check = |lengths: &[u64], expected: &[bool]| {
+            let mut files = DataFiles::new(stamps(1));
+            let loads = lengths.iter().map(|length| {
+                let load = files.look(stamps(*length));
+                if load {
+                    files.accept(stamps(*length));
+                }
+                load
+            });
+            assert_eq!(loads.collect::<Vec<_>>(), expected, "{lengths:?}");
+        };
+        check(&[1, 1, 1], &[false, false, false]);
+        check(&[2, 2, 2], &[false, true, false]);
+        check(&[2, 3, 3, 3], &[false, false, true, false]);
+        check(&[2, 1, 1], &[false, false, false]);
+        check(&[0, 0], &[false, true]);
+    }
+
+    #[test]
+    fn what_was_refused_is_not_read_again_until_it_changes() {
+        let mut files = DataFiles::new(stamps(1));
+        assert!(!files.look(stamps(2)) && files.look(stamps(2)));
+        files.refuse(stamps(2), "asn.csv:7: …".to_owned());
+        assert!(!files.look(stamps(2)) && files.problem().is_some());
+        // Put back as it was, it is read, since what is in force is not known to be that.
+        assert!(!files.look(stamps(1)) && files.look(stamps(1)));
+        files.accept(stamps(1));
+        assert_eq!(files.problem(), None);
+    }
+
+    #[test]
+    fn half_a_table_looks_broken_off() {
+        let check = |old, new, expected| {
+            let problem = broken_off(old, new, Path::new("asn.csv"));
+            assert_eq!(problem.is_some(), expected, "{old} to {new}");
+        };
+        check(100, 50, false);
+        check(100, 49, true);
+        check(101, 50, true);
+        check(1, 0, true);
+        check(0, 0, false);
+    }
+}
