@@ -110,8 +110,8 @@ pub const FILTER_V6_48_WORDS: u32 = (1 << crate::hash::CELL_48_BITS) / crate::lo
 pub const LEAST_BUCKETS: u32 = 1 << 10;
 /// Root pages of [`NETS_V4`], one for each first byte.
 pub const ROOT_PAGES: u32 = 256;
-/// Fewest pages of [`NETS_V4`].
-pub const LEAST_PAGES: u32 = 512;
+/// Fewest pages of [`NETS_V4`], roots included.
+pub const LEAST_PAGES: u32 = 384;
 /// Fewest policies.
 pub const LEAST_POLICIES: u32 = 1 << 12;
 /// IPv6 prefixes that can be blocked, /64s and hosts apart; the trie allocates as it grows.

@@ -39,7 +39,7 @@ impl Sizes {
         Ok(Self {
             buckets_v4: buckets(needs.hosts_v4, SLOTS_V4, "hosts_v4")?,
             buckets_v6: buckets(needs.hosts_v6, SLOTS_V6, "hosts_v6")?,
-            pages: with_room(needs.pages, MOST_PAGES, "nets_v4")?.max(LEAST_PAGES) + ROOT_PAGES,
+            pages: (with_room(needs.pages, MOST_PAGES, "nets_v4")? + ROOT_PAGES).max(LEAST_PAGES),
             policies: with_room(needs.policies, MOST_POLICIES, "policies")?.max(LEAST_POLICIES),
         })
     }
