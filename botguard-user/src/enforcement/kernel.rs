@@ -46,7 +46,7 @@ pub use stats::KernelStats;
 
 use attach::Generation;
 use generation::KernelTables;
-use lasting::{Lasting, PRESENT, gone, of_map};
+use lasting::{Lasting, of_map};
 use pins::{PinLock, Pins};
 
 /// A pinned filter.
@@ -154,7 +154,7 @@ impl KernelFilter {
         loop {
             let sizes = Sizes::of(&needs)?;
             let mut generation = Generation::load(&self.pins, &sizes, random_seed())?;
-            match plan::fill(plan, &mut generation.tables) {
+            match generation.filled_by(|tables| plan::fill(plan, tables))? {
                 Ok(()) => return Ok(generation),
                 // Counted too few policies, or too many hosts met in one place.
                 Err(WriteError::Full(_)) => {
@@ -196,10 +196,7 @@ impl KernelFilter {
             clock: &clock,
             rules: &self.rules,
         };
-        let written = tables.marked(|tables| {
-            let mut networks = networks.iter();
-            networks.try_for_each(|network| plan::refresh(plan, tables, network))
-        });
+        let written = tables.marked(|tables| plan::refresh_all(plan, tables, networks));
         match written {
             Ok(()) => Ok(()),
             Err(WriteError::Full(_)) => self.fill(list, now),
@@ -265,17 +262,8 @@ impl KernelFilter {
     /// Replaces the listeners that scope `listeners` protects. New ones are there before old ones
     /// go.
     pub fn set_listeners(&mut self, listeners: &[LocalListener]) -> Result<(), KernelError> {
-        let map = &mut self.lasting.listeners;
         let wanted = listeners::keys(listeners);
-        let present: Result<Vec<_>, _> = map.keys().collect();
-        let present = of_map(shared::LISTENERS, present)?;
-        for key in &wanted {
-            of_map(shared::LISTENERS, map.insert(key, PRESENT, 0))?;
-        }
-        for key in present.iter().filter(|key| !wanted.contains(key)) {
-            of_map(shared::LISTENERS, gone(map.remove(key)))?;
-        }
-        Ok(())
+        Ok(listeners::write(&self.lasting.listeners, &wanted)?)
     }
 
     /// Where the filter is attached.

@@ -241,6 +241,17 @@ impl BlockList {
             .flat_map(|(_network, blocks)| blocks)
     }
 
+    /// Single blocks of every network that holds the whole of `network`, itself included.
+    pub(super) fn blocks_covering(&self, network: &IpNet) -> impl Iterator<Item = &Block> {
+        let covering = self.blocks.covering(*network);
+        covering.flat_map(|(_network, blocks)| blocks)
+    }
+
+    /// Whether exactly this network has a block.
+    pub(super) fn has_block(&self, network: &IpNet) -> bool {
+        self.blocks.get(network).is_some()
+    }
+
     /// Every allowed network within `network`, itself included, in order.
     pub(super) fn allows_within(&self, network: IpNet) -> impl Iterator<Item = &IpNet> {
         self.allows.within(network).map(|(network, _)| network)

@@ -45,7 +45,9 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<PinLock,
     if !pins.is_complete() {
         let sizes = Sizes::of(&Needs::default())?;
         // Not into links of an older layout, which hold what is in force.
-        Generation::load(pins, &sizes, 0)?.pin(pins)?;
+        let mut empty = Generation::load(pins, &sizes, 0)?;
+        empty.filled_by(|_tables| ())?;
+        empty.pin(pins)?;
     }
 
     for interface in pins.linked_interfaces()? {
@@ -78,7 +80,7 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// Makes empty tables of these sizes, and the program that reads them.
+    /// Makes empty tables of these sizes, and a program that is to read them.
     pub(super) fn load(pins: &Pins, sizes: &Sizes, seed: u64) -> Result<Self, KernelError> {
         let mut loader = EbpfLoader::new();
         for shape in &SHAPES {
@@ -94,9 +96,6 @@ impl Generation {
         let mut object = loader
             .load(object::OBJECT)
             .map_err(|error| KernelError::Load(error.into()))?;
-        for name in [object::FILTER, object::CLOCK] {
-            program(&mut object, name)?.load().map_err(not_loaded)?;
-        }
         for shape in of_generation() {
             let path = pins.aside(&pins.map(shape.name));
             Pins::remove(&path)?;
@@ -108,6 +107,29 @@ impl Generation {
         }
         let tables = tables_of(&mut object, seed)?;
         Ok(Self { object, tables })
+    }
+
+    /// Has the kernel load the program while `fill` fills the tables: the verifier takes as long as
+    /// a few hundred thousand entries.
+    ///
+    /// Errors: the kernel does not load the program.
+    pub(super) fn filled_by<T>(
+        &mut self,
+        fill: impl FnOnce(&mut KernelTables) -> T,
+    ) -> Result<T, KernelError> {
+        let Self { object, tables } = self;
+        std::thread::scope(|scope| {
+            let loading = scope.spawn(|| {
+                let mut names = [object::FILTER, object::CLOCK].into_iter();
+                names.try_for_each(|name| program(object, name)?.load().map_err(not_loaded))
+            });
+            let filled = fill(tables);
+            // A panic of the thread has been printed by its own hook.
+            let loaded = loading
+                .join()
+                .unwrap_or_else(|_panic| Err(KernelError::Load("its loading panicked".into())));
+            loaded.map(|()| filled)
+        })
     }
 
     /// Takes the place of the generation before: in each link between two packets, then in the

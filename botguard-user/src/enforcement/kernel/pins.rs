@@ -265,7 +265,6 @@ fn words(kind: &str, key: u32, value: u32, capacity: u32, flags: u32) -> String 
 /// As aya's `MapType` prints.
 const fn kind_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::Hash => "Hash",
         Kind::Array => "Array",
         Kind::PerCpuArray => "PerCpuArray",
         Kind::LpmTrie => "LpmTrie",
