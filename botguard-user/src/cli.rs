@@ -82,10 +82,7 @@ enum CommandError {
         "no request `{id}` in {path} and the files rotated from it; it may be in a compressed one, \
          or not have ended yet"
     )]
-    NoRequest {
-        id: String,
-        path: String,
-    },
+    NoRequest { id: String, path: String },
     #[error(transparent)]
     Daemon(#[from] daemon::StartError),
     #[error(

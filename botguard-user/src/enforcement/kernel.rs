@@ -140,6 +140,9 @@ impl KernelFilter {
             rules: &rules,
         };
         let generation = self.filled(plan)?;
+        // After an error some links may have gone over and others not: then neither the tables
+        // before nor these are in force everywhere, and the next change makes new ones.
+        self.tables = None;
         self.tables = Some(generation.take_over(&self.pins)?);
         self.rules = rules;
         for number in changes.freed {

@@ -160,6 +160,38 @@ fn an_interface_made_anew_is_attached_anew() {
     });
 }
 
+/// A filling goes to the interfaces that are there, whichever of them is gone.
+#[test]
+fn an_interface_that_is_gone_keeps_no_list_from_the_others() {
+    let bpffs = Bpffs::mount();
+    let pair = Pair::new();
+    // Links are taken over in the order of their names.
+    for gone in ["aaa0", "zzz0"] {
+        pair.add_interface(gone);
+        let settings = settings(&bpffs.pin_dir(), &["near0", gone]);
+        pair.near(|| {
+            let mut filter = KernelFilter::attach(&settings).unwrap();
+            let listener = LocalListener {
+                address: (NEAR, PORT).into(),
+                protocol: Protocol::Udp,
+            };
+            filter.set_listeners(&[listener]).unwrap();
+            filter.set_mode(Mode::Enforce).unwrap();
+            filter.fill(&list(&[], &[]), Wall::read()).unwrap();
+            pair.delete_interface(gone);
+            let ban = list(&[block("10.77.0.2/32")], &[]);
+            filter.fill(&ban, Wall::read()).unwrap();
+            assert_eq!(arrivals(&pair), [OTHER_PORT], "{gone} is gone");
+            // Single changes reach the tables that are in force now.
+            let network = "10.77.0.2/32".parse().unwrap();
+            let allowed = list(&[block("10.77.0.2/32")], &["10.77.0.2/32"]);
+            filter.refresh(&allowed, &[network], Wall::read()).unwrap();
+            assert_eq!(arrivals(&pair), [PORT, OTHER_PORT], "{gone} is gone");
+            filter.detach().unwrap();
+        });
+    }
+}
+
 #[test]
 fn refusals_name_what_is_wrong_and_the_mend() {
     let bpffs = Bpffs::mount();
