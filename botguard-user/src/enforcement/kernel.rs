@@ -83,7 +83,7 @@ impl KernelFilter {
     /// internal (privileges, verifier, another process has the pins). Nothing new stays attached or pinned then.
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
         let pins = Pins::below(&settings.pin_dir);
-        let is_new = !pins.directory().exists();
+        let is_new = !pins.exist_in_any_layout();
         let lock = attach::install(settings, &pins).inspect_err(|_error| {
             if is_new {
                 // The first error is the one to tell.
@@ -139,7 +139,10 @@ impl KernelFilter {
             clock: &clock,
             rules: &rules,
         };
-        let generation = self.filled(plan)?;
+        let generation = self.filled(plan).inspect_err(|_error| {
+            // It keeps as much memory as what it was to replace. The first error is the one to tell.
+            let _unused: Result<(), KernelError> = self.pins.remove_aside();
+        })?;
         // After an error some links may have gone over and others not: then neither the tables
         // before nor these are in force everywhere, and the next change makes new ones.
         self.tables = None;

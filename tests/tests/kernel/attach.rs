@@ -6,6 +6,7 @@ use std::time::Duration;
 use aya::maps::{Array, Map, MapData};
 use botguard::enforcement::kernel::{KernelError, KernelFilter, LocalListener, Protocol};
 use botguard::enforcement::settings::{AttachMode, KernelSettings};
+use botguard::words::block::Allow;
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
 use botguard_common::exit::Exit;
@@ -192,6 +193,26 @@ fn an_interface_that_is_gone_keeps_no_list_from_the_others() {
     }
 }
 
+/// The filter of an older layout is not one's own to remove.
+#[test]
+fn a_refused_upgrade_leaves_the_filter_of_the_older_layout_in_force() {
+    let bpffs = Bpffs::mount();
+    let pair = Pair::new();
+    let near = settings(&bpffs.pin_dir(), &["near0"]);
+    pair.near(|| {
+        let filter = KernelFilter::attach(&near).unwrap();
+        drop(filter);
+        std::fs::rename(bpffs.pin_dir().join("v2"), bpffs.pin_dir().join("v1")).unwrap();
+        // Loopback has no native XDP.
+        let both = settings(&bpffs.pin_dir(), &["near0", "lo"]);
+        assert!(KernelFilter::attach(&both).is_err());
+        let filter = KernelFilter::open(&near.pin_dir).unwrap();
+        let attachment = filter.attachments().unwrap().remove(0);
+        assert_eq!(attachment.mode, Some(AttachMode::Native));
+        filter.detach().unwrap();
+    });
+}
+
 #[test]
 fn refusals_name_what_is_wrong_and_the_mend() {
     let bpffs = Bpffs::mount();
@@ -330,6 +351,33 @@ fn what_a_killed_writer_left_is_not_built_upon() {
     assert_eq!(bits.get(&7, 0).unwrap(), 0);
     let blocks = filter.contents().unwrap().blocks;
     assert_eq!(blocks.into_keys().collect::<Vec<_>>(), [network]);
+}
+
+/// What could not be filled gives its memory back at once.
+#[test]
+fn a_refused_filling_leaves_nothing_behind() {
+    let bpffs = Bpffs::mount();
+    let mut filter = KernelFilter::attach(&settings(&bpffs.pin_dir(), &[])).unwrap();
+    let mut list = list(&[block("192.0.2.0/24")], &[]);
+    filter.fill(&list, Wall::read()).unwrap();
+    let contents = filter.contents().unwrap();
+    let n_pins = || {
+        std::fs::read_dir(bpffs.pin_dir().join("v2"))
+            .unwrap()
+            .count()
+    };
+    let n_before = n_pins();
+    for number in 0..=botguard_common::maps::ALLOWS {
+        list.allow(Allow {
+            network: std::net::IpAddr::from(number.to_be_bytes()).into(),
+            created: Wall::from_unix_ms(0),
+            reason: String::new(),
+        });
+    }
+    let error = filter.fill(&list, Wall::read()).unwrap_err();
+    assert!(error.to_string().contains("allow_v4"), "{error}");
+    assert_eq!(n_pins(), n_before);
+    assert_eq!(filter.contents().unwrap(), contents);
 }
 
 #[test]
