@@ -22,7 +22,7 @@ use super::list::BlockList;
 use super::plan::{self, Plan};
 use super::rules::RuleNumbers;
 use super::settings::{AttachMode, KernelSettings};
-use super::tables::{Contents, Needs, Sizes, WriteError};
+use super::tables::{Contents, Sizes, WriteError};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -163,20 +163,7 @@ impl KernelFilter {
             match plan::fill(plan, &mut generation.tables) {
                 Ok(()) => return Ok(generation),
                 // Counted too few policies, or too many hosts met in one place.
-                Err(WriteError::Full(_)) => {
-                    let Needs {
-                        hosts_v4,
-                        hosts_v6,
-                        pages,
-                        policies,
-                    } = needs;
-                    needs = Needs {
-                        hosts_v4: 2 * hosts_v4,
-                        hosts_v6: 2 * hosts_v6,
-                        pages: 2 * pages,
-                        policies: 2 * policies.max(shared::LEAST_POLICIES as usize),
-                    };
-                }
+                Err(WriteError::Full(full)) => needs = needs.grown(full, &sizes),
                 Err(WriteError::Trie(error)) => return Err(error),
             }
         }

@@ -264,9 +264,14 @@ impl BlockList {
             || nodes.any(|node| node.prefix().len == 32)
     }
 
-    /// How many different ends single blocks have, at most.
-    pub(super) fn n_ends(&self) -> usize {
-        self.ends.len()
+    /// How many different ends single blocks have, in steps of `step_ms`. May count ends that
+    /// were since extended.
+    pub(super) fn n_ends(&self, step_ms: u64) -> usize {
+        let steps = self.ends.iter().map(|(end, _)| end.as_unix_ms() / step_ms);
+        let mut last = None;
+        steps
+            .filter(|step| last.replace(*step) != Some(*step))
+            .count()
     }
 
     /// Every rule that has a list or system.
