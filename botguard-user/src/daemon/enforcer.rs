@@ -281,11 +281,7 @@ impl Enforcer {
     /// Blocks in force of each origin.
     #[must_use]
     pub fn count(&self, origin: Origin) -> usize {
-        let lists = self.lists.read();
-        lists
-            .blocks()
-            .filter(|block| block.origin == origin)
-            .count()
+        self.lists.read().count(origin)
     }
 
     /// Live blocks and allows that cover an address, most specific first.
