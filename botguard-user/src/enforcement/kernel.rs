@@ -160,7 +160,7 @@ impl KernelFilter {
         loop {
             let sizes = Sizes::of(&needs)?;
             let mut generation = Generation::load(&self.pins, &sizes, random_seed())?;
-            match plan::fill(plan, &mut generation.tables) {
+            match (generation.tables).marked(|tables| plan::fill(plan, tables)) {
                 Ok(()) => return Ok(generation),
                 // Counted too few policies, or too many hosts met in one place.
                 Err(WriteError::Full(full)) => needs = needs.grown(full, &sizes),

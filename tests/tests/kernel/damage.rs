@@ -110,6 +110,11 @@ fn what_a_killed_writer_left_is_not_built_upon() {
     };
     // Half of a change: the mark, and a filter that says there is something everywhere.
     let mut header: Array<_, Header> = map("header").try_into().unwrap();
+    assert_eq!(
+        header.get(&0, 0).unwrap().n_policies,
+        2,
+        "none, and the block's"
+    );
     let half = Header {
         state: DIRTY,
         ..header.get(&0, 0).unwrap()
