@@ -100,7 +100,7 @@ impl KernelFilter {
     /// Errors: [`KernelError::NotAttached`], [`KernelError::InUse`], or a pin that is not this version's.
     pub fn open(pin_dir: &Path) -> Result<Self, KernelError> {
         let pins = Pins::below(pin_dir);
-        if !pins.program().exists() {
+        if !pins.has_filter()? {
             return Err(KernelError::NotAttached(pins.directory().into()));
         }
         let lock = pins.lock()?;

@@ -2,7 +2,9 @@
 //! refused, a writer that was killed.
 
 use aya::maps::{Array, Map, MapData};
-use botguard::enforcement::kernel::{KernelFilter, LocalListener, Protocol};
+use botguard::enforcement::kernel::{
+    DropEvents, KernelError, KernelFilter, LocalListener, Protocol,
+};
 use botguard::enforcement::settings::AttachMode;
 use botguard::words::block::Allow;
 use botguard::words::clock::Wall;
@@ -134,4 +136,18 @@ fn what_a_killed_writer_left_is_not_built_upon() {
     assert_eq!(bits.get(&7, 0).unwrap(), 0);
     let blocks = filter.contents().unwrap().blocks;
     assert_eq!(blocks.into_keys().collect::<Vec<_>>(), [network]);
+}
+
+/// Pins that cannot be looked at are not pins that are not there: who is told to attach a filter
+/// beside the one in force is led astray.
+#[test]
+fn what_cannot_be_seen_is_not_taken_for_absent() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = file.path().join("botguard");
+    for error in [
+        KernelFilter::open(&below).err().unwrap(),
+        DropEvents::open(&below, Wall::read()).err().unwrap(),
+    ] {
+        assert!(matches!(error, KernelError::Pin { .. }), "{error}");
+    }
 }

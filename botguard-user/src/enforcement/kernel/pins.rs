@@ -63,6 +63,15 @@ impl Pins {
         self.directory.exists() || (1..LAYOUT).any(|layout| older(layout).exists())
     }
 
+    /// Whether a filter is pinned.
+    ///
+    /// Errors: nobody without privileges sees what is pinned; that is not as if nothing was.
+    pub(super) fn has_filter(&self) -> Result<bool, KernelError> {
+        let path = self.program();
+        path.try_exists()
+            .map_err(|error| KernelError::pin(path, error))
+    }
+
     /// Whether everything is pinned that a filter consists of. It is not where a first set-up was
     /// killed in the middle.
     pub(super) fn is_complete(&self) -> bool {
