@@ -117,7 +117,7 @@ pub const LEAST_POLICIES: u32 = 1 << 12;
 pub const NETWORKS_V6: u32 = 1 << 20;
 /// Prefixes of a family that can be allowed.
 pub const ALLOWS: u32 = 65_536;
-/// Buckets of [`LISTENERS`]: room for some four thousand local addresses times ports.
+/// Buckets of [`LISTENERS`]: room for some two and a half thousand local addresses times ports.
 pub const LISTENER_BUCKETS: u32 = 1 << 10;
 /// Nobody outside chooses what listens here.
 pub const LISTENER_SEED: u64 = 0x6c69_7374_656e_6572;

@@ -13,6 +13,7 @@ use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use botguard_common::maps::{HOSTS_V4, HOSTS_V6, Life, NETS_V4, POLICIES, SHAPES, Shape};
+use nix::errno::Errno;
 use nix::net::if_::{if_nameindex, if_nametoindex};
 use nix::poll::poll;
 
@@ -133,7 +134,7 @@ impl Generation {
     }
 
     /// Takes the place of the generation before: in each link between two packets, then in the
-    /// pins.
+    /// pins. A link whose interface is gone sees no packets, and keeps none from the others.
     pub(super) fn take_over(mut self, pins: &Pins) -> Result<KernelTables, KernelError> {
         let filter = program(&mut self.object, object::FILTER)?;
         for interface in pins.linked_interfaces()? {
@@ -142,9 +143,16 @@ impl Generation {
             let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.into()))?;
             let link = XdpLink::try_from(FdLink::from(pinned))
                 .map_err(|error| failed(Box::<DynError>::from(error)))?;
-            filter
-                .attach_to_link(link)
-                .map_err(|error| failed(error.into()))?;
+            match filter.attach_to_link(link) {
+                Ok(_replaced) => {}
+                Err(error) if is_severed(&error) => {
+                    tracing::warn!(
+                        interface,
+                        "the interface is gone, nothing is filtered there"
+                    );
+                }
+                Err(error) => return Err(failed(error.into())),
+            }
         }
         self.pin(pins)
     }
@@ -164,6 +172,12 @@ impl Generation {
         }
         Ok(self.tables)
     }
+}
+
+/// Whether a link's interface is gone: ENOLINK (bpf_xdp_link_update in net/core/dev.c).
+fn is_severed(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(error)
+        if error.io_error.raw_os_error() == Some(Errno::ENOLINK as i32))
 }
 
 /// The maps that each generation has of its own.
