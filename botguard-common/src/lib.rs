@@ -6,7 +6,7 @@
 //! implementation that could disagree.
 //!
 //! Deliberately absent: aya (but for the `Pod` impls behind the `user` feature), allocation, time
-//! sources, and anything that can panic. Unsafe code is behind that feature too: [`pod`], and
+//! sources, and anything that can panic. Unsafe code is behind that feature too: `pod`, and
 //! `mapping`, which maps the tables' memory into the process.
 #![no_std]
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]

@@ -34,17 +34,43 @@ pub(crate) fn cargo(
     variables: &[(&str, &str)],
 ) -> Result<()> {
     announce(step);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let status = Command::new(cargo)
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(root)
+    let status = command(root, arguments, variables)
         .status()
         .context("cannot run cargo")?;
     if !status.success() {
         bail!("{step}: `cargo {}` failed", arguments.join(" "));
     }
     Ok(())
+}
+
+/// The same for what says more than anybody wants to read while it works.
+///
+/// Errors: it failed; the message has all that it wrote to standard error.
+pub(crate) fn cargo_quietly(
+    root: &Path,
+    step: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<()> {
+    announce(step);
+    let output = command(root, arguments, variables)
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{step}: `cargo {}` failed:\n{said}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn command(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(root);
+    command
 }
 
 /// Says what comes next.

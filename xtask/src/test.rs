@@ -6,12 +6,13 @@ use anyhow::{Result, bail};
 
 use crate::bench;
 use crate::cargo::{announce, cargo};
-use crate::tidy;
+use crate::{fuzz, tidy};
 
 /// `test [--full]`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also the long counts: property tests with ten times as many cases
+    /// Also the long counts: property tests with ten times as many cases, the daemon killed ten
+    /// times as often, fuzz targets with fifty times as many runs
     #[arg(long)]
     full: bool,
 }
@@ -19,7 +20,11 @@ pub(crate) struct Arguments {
 /// Runs all steps; stops at the first failure.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     need_root()?;
-    let cases = if arguments.full { "2560" } else { "256" };
+    let (cases, kills, fuzzing) = if arguments.full {
+        ("2560", "100", 50)
+    } else {
+        ("256", "10", 1)
+    };
     let deny_warnings = [("RUSTDOCFLAGS", "-D warnings")];
     cargo(root, "format", &["fmt", "--all", "--check"], &[])?;
     announce("tidy");
@@ -27,7 +32,16 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     cargo(
         root,
         "clippy",
-        &["clippy", "--all-targets", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--workspace",
+            "--exclude",
+            "botguard-ebpf",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
         &[],
     )?;
     cargo(
@@ -41,8 +55,9 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         root,
         "tests",
         &["test", "--no-fail-fast"],
-        &[("PROPTEST_CASES", cases)],
+        &[("PROPTEST_CASES", cases), ("BOTGUARD_KILLS", kills)],
     )?;
+    fuzz::run(root, fuzzing)?;
     bench::smoke(root)
 }
 

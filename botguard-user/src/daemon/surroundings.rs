@@ -44,10 +44,16 @@ pub fn boot_id() -> String {
     id.unwrap_or_default().trim().to_owned()
 }
 
-/// The listeners as the kernel's table wants them: wildcards written out.
+/// The listeners as the kernel's table wants them: wildcards written out, and for UDP as well as for
+/// TCP. Nothing of botguard's listens for UDP, but whoever is blocked has no business there, and
+/// unfiltered datagrams would each be answered by an ICMP error.
 #[must_use]
 pub fn local_listeners(binds: &[SocketAddr]) -> Vec<LocalListener> {
-    expand_wildcards(binds, Protocol::Tcp, &own_addresses())
+    let local = own_addresses();
+    [Protocol::Tcp, Protocol::Udp]
+        .into_iter()
+        .flat_map(|protocol| expand_wildcards(binds, protocol, &local))
+        .collect()
 }
 
 /// Addresses of an endpoint; none where it has no name that can be looked up.
@@ -95,5 +101,15 @@ mod tests {
         check("http://192.0.2.1:3000", &["192.0.2.1/32"]);
         check("http://[2001:db8::1]:3000", &["2001:db8::1/128"]);
         check("not an endpoint", &[]);
+    }
+    #[test]
+    fn a_listener_is_protected_from_datagrams_too() {
+        let bind = "192.0.2.1:443".parse().unwrap();
+        let found = local_listeners(&[bind]);
+        let listener = |protocol| LocalListener {
+            address: bind,
+            protocol,
+        };
+        assert_eq!(found, [Protocol::Tcp, Protocol::Udp].map(listener));
     }
 }

@@ -1,4 +1,4 @@
-//! Lists from files: from bytes to networks by the time they end. Pure, but for [`file`].
+//! Lists from files: from bytes to networks by the time they end. Pure, but for [`mod@file`].
 //!
 //! ```text
 //! file ─► scan (lines or JSON) ─► entries, each with its line ─► parse: groups of networks

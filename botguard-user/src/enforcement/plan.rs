@@ -9,7 +9,7 @@
 //! **Allow beats block** by construction: what an allow covers is cut out. (And the kernel asks
 //! the allow list again on a hit.)
 //!
-//! One walk over the sorted networks of a range does it, [`sweep`]: of the whole address space for
+//! One walk over the sorted networks of a range does it, `sweep`: of the whole address space for
 //! a new generation of tables ([`fill`]), of one network for a single change ([`refresh`]).
 
 mod needs;

@@ -160,12 +160,30 @@ pub(crate) fn exit_of(host: &Host, arguments: &[&str]) -> Result<(i32, String)> 
 
 /// Packets dropped by the kernel, by its own counters.
 pub(crate) fn dropped(host: &Host) -> Result<u64> {
+    let drops = drops(host)?;
+    let packets = drops.iter().filter_map(|drop| drop["packets"].as_u64());
+    Ok(packets.sum())
+}
+
+/// Those of one rule.
+fn dropped_by(host: &Host, rule: &str) -> Result<u64> {
+    let drops = drops(host)?;
+    let of_rule = drops.iter().filter(|drop| drop["name"] == rule);
+    Ok(of_rule.filter_map(|drop| drop["packets"].as_u64()).sum())
+}
+
+fn drops(host: &Host) -> Result<Vec<Value>> {
     let stats = ask(host, &["kernel", "stats"])?;
     let drops = stats["drops"].as_array().context("`drops` is a list")?;
-    Ok(drops
-        .iter()
-        .filter_map(|drop| drop["packets"].as_u64())
-        .sum())
+    Ok(drops.clone())
+}
+
+/// Whether the kernel drops what a source sends, on account of this rule. The edge refuses a
+/// blocked source as well, but it does so with an answer.
+pub(crate) fn is_dropped_by(host: &Host, source: &str, rule: &str) -> Result<bool> {
+    let before = dropped_by(host, rule)?;
+    let answer = status_of(host, source, "/pricing")?;
+    Ok(answer.is_none() && dropped_by(host, rule)? > before)
 }
 
 /// All audit records, once there are `n_requests` of requests.

@@ -1,11 +1,15 @@
 //! The whole loop on a real kernel: request, score, block, XDP drop. Each test has a lab of its own
 //! and sees what an operator sees: the CLI, the audit log, the kernel's counters, and answers.
 
+mod allowed;
 mod bad_input;
 mod blocks;
 mod collateral;
 mod damage;
+mod datagrams;
+mod events;
 mod fixture;
+mod killed;
 mod lists;
 mod operator;
 mod passage;

@@ -13,6 +13,7 @@ use aya_obj::programs::XdpAttachType;
 use botguard_common::entry::ticks;
 use botguard_common::exit::Exit;
 use botguard_common::maps::{CLOCK, CONFIG, ClockReading, Config, DropEvent, EVENTS, EVENTS_UNTIL};
+use hashbrown::HashSet;
 
 use super::KernelError;
 use super::lasting::{Lasting, of_map, open};
@@ -31,6 +32,8 @@ pub struct DropEvents {
     clock: Xdp,
     readings: Array<MapData, ClockReading>,
     rules: RuleNumbers,
+    /// Numbers that stood for no rule at the last [`Self::keep_listening`] or since.
+    unknown: HashSet<u16>,
     since_jiffies: u64,
     /// Both clocks at the last [`Self::keep_listening`].
     now: (u64, Wall),
@@ -73,6 +76,7 @@ impl DropEvents {
             config: of_map(CONFIG, config.get(&0, 0))?,
             readings: open(&pins, CLOCK)?,
             rules: RuleNumbers::default(),
+            unknown: HashSet::new(),
             clock,
             pins,
             since_jiffies: 0,
@@ -95,8 +99,8 @@ impl DropEvents {
         let tick = ticks(reading.jiffies, self.config.anchor_jiffies);
         let until = tick.saturating_add(TICKS_AHEAD);
         of_map(EVENTS_UNTIL, self.until.set(0, until, 0))?;
-        self.rules = Lasting::open(&self.pins)?.rules()?;
-        Ok(())
+        self.unknown.clear();
+        self.follow_rules()
     }
 
     /// The next one that is there already; never waits.
@@ -109,7 +113,22 @@ impl DropEvents {
         }
     }
 
-    fn dropped(&self, event: &DropEvent) -> Dropped {
+    fn follow_rules(&mut self) -> Result<(), KernelError> {
+        self.rules = Lasting::open(&self.pins)?.rules()?;
+        Ok(())
+    }
+
+    /// A rule may be younger than the last look at them. One look more for each number, since they
+    /// are read one by one.
+    fn rule(&mut self, number: u16) -> Option<Rule> {
+        if self.rules.rule(number).is_none() && self.unknown.insert(number) {
+            // An event without its rule is better than none.
+            let _followed: Result<(), KernelError> = self.follow_rules();
+        }
+        self.rules.rule(number).cloned()
+    }
+
+    fn dropped(&mut self, event: &DropEvent) -> Dropped {
         let (jiffies, now) = self.now;
         let ms = |jiffies: u64| jiffies * 1_000 / u64::from(self.config.jiffies_per_second.max(1));
         // After the last look at the clocks, or before it.
@@ -122,8 +141,7 @@ impl DropEvents {
         Dropped {
             at: Wall::from_unix_ms(at),
             source: IpAddr::from(event.source).to_canonical(),
-            rule: (u16::try_from(event.rule).ok())
-                .and_then(|number| self.rules.rule(number).cloned()),
+            rule: (u16::try_from(event.rule).ok()).and_then(|number| self.rule(number)),
             exit: Exit::try_from(event.exit).ok(),
             interface: event.interface,
             frame_bytes: event.frame_bytes,
