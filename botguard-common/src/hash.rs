@@ -24,14 +24,19 @@ pub const fn buckets_v6(high: u64, low: u64, len: u32, seed: u64, mask: u32) -> 
     halves(mix(high, mix(low ^ ((len as u64) << 56), seed)), mask)
 }
 
-/// Cell of the filter by /32: `high` is the upper half of the address.
+/// The two cells of the filter by /32: `high` is the upper half of the address.
 ///
-/// Multiply-shift with a secret odd factor (Dietzfelbinger et al. 1997): two networks meet with
-/// a chance of about one in the number of cells.
+/// Multiply-shift with a secret odd factor (Dietzfelbinger et al. 1997): two networks share a cell
+/// with a chance of about one in the number of cells. What is not in both cells is in none, so a
+/// table that is a tenth full misleads one clean source in a hundred.
 #[inline(always)]
 #[must_use]
-pub const fn cell_32(high: u64, seed: u64) -> u32 {
-    ((high >> 32).wrapping_mul(seed | 1) >> (64 - CELL_32_BITS)) as u32
+pub const fn cells_32(high: u64, seed: u64) -> [u32; 2] {
+    let net = high >> 32;
+    [
+        (net.wrapping_mul(seed | 1) >> (64 - CELL_32_BITS)) as u32,
+        (net.wrapping_mul(seed.rotate_left(21) | 1) >> (64 - CELL_32_BITS)) as u32,
+    ]
 }
 
 /// Cell of the filter by /48.

@@ -126,9 +126,9 @@ pub fn find<'a, M: Memory + ?Sized>(
         None => {
             let header = memory.header();
             let high = source.high();
-            let wide = cell(hash::cell_32(high, header.seed), |word| {
-                memory.filter_v6_32(word)
-            });
+            let [first, second] = hash::cells_32(high, header.seed);
+            let wide = cell(first, |word| memory.filter_v6_32(word))
+                & cell(second, |word| memory.filter_v6_32(word));
             if wide == 0 {
                 return Found::Nothing;
             }
@@ -236,8 +236,9 @@ pub fn exact_v6<M: Memory + ?Sized>(
     second.map_or(0, |bucket| in_bucket_v6(bucket, high, low, len))
 }
 
+/// The policy of a bucket's slot for exactly this; 0 is none.
 #[inline(always)]
-fn in_bucket_v6<W: Word>(bucket: &BucketV6<W>, high: u64, low: u64, len: u32) -> u32 {
+pub fn in_bucket_v6<W: Word>(bucket: &BucketV6<W>, high: u64, low: u64, len: u32) -> u32 {
     let (highs, rest) = bucket.split_at(SLOTS_V6);
     let (lows, metas) = rest.split_at(SLOTS_V6);
     for ((slot_high, slot_low), meta) in highs.iter().zip(lows).zip(metas) {

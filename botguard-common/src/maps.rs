@@ -46,8 +46,6 @@ pub enum Life {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u32)]
 pub enum Kind {
-    /// `BPF_MAP_TYPE_HASH`.
-    Hash = 1,
     /// `BPF_MAP_TYPE_ARRAY`.
     Array = 2,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
@@ -80,7 +78,8 @@ pub const HEADER: &str = "header";
 pub const ALLOW_V4: &str = "allow_v4";
 /// Allowed IPv6 prefixes: LPM key to a `u32` of 1.
 pub const ALLOW_V6: &str = "allow_v6";
-/// What listens here: [`Listener`] to a `u32` of 1.
+/// What listens here: [`BucketV6`]s of [`Listener`]s, in place of the prefix length their tag, in
+/// place of the policy 1. Hashed with [`LISTENER_SEED`].
 pub const LISTENERS: &str = "listeners";
 /// One [`Config`].
 pub const CONFIG: &str = "config";
@@ -110,16 +109,18 @@ pub const FILTER_V6_48_WORDS: u32 = (1 << crate::hash::CELL_48_BITS) / crate::lo
 pub const LEAST_BUCKETS: u32 = 1 << 10;
 /// Root pages of [`NETS_V4`], one for each first byte.
 pub const ROOT_PAGES: u32 = 256;
-/// Fewest pages of [`NETS_V4`].
-pub const LEAST_PAGES: u32 = 512;
+/// Fewest pages of [`NETS_V4`], roots included.
+pub const LEAST_PAGES: u32 = 384;
 /// Fewest policies.
 pub const LEAST_POLICIES: u32 = 1 << 12;
 /// IPv6 prefixes that can be blocked, /64s and hosts apart; the trie allocates as it grows.
 pub const NETWORKS_V6: u32 = 1 << 20;
 /// Prefixes of a family that can be allowed.
 pub const ALLOWS: u32 = 65_536;
-/// Local addresses times ports.
-pub const LISTENER_SLOTS: u32 = 4_096;
+/// Buckets of [`LISTENERS`]: room for some two and a half thousand local addresses times ports.
+pub const LISTENER_BUCKETS: u32 = 1 << 10;
+/// Nobody outside chooses what listens here.
+pub const LISTENER_SEED: u64 = 0x6c69_7374_656e_6572;
 /// Rules that have counters of their own: lists and systems that can be blocked at once, and two.
 pub const RULES: u32 = 4_096;
 /// Bytes of the ring of events: 4,096 of them and their headers.
@@ -145,7 +146,6 @@ const fn shape<K, V>(name: &'static str, kind: Kind, capacity: u32, life: Life) 
     let (prefix_bytes, flags) = match (kind, life) {
         // An LPM key is a u32 of prefix length before the address.
         (Kind::LpmTrie, _) => (bytes::<u32>(), NO_PREALLOC),
-        (Kind::Hash, _) => (0, NO_PREALLOC),
         (Kind::Array, Life::Generation | Life::Growing) => (0, MMAPABLE),
         (Kind::Array | Kind::PerCpuArray | Kind::RingBuf, _) => (0, 0),
     };
@@ -160,9 +160,18 @@ const fn shape<K, V>(name: &'static str, kind: Kind, capacity: u32, life: Life) 
     }
 }
 
+impl Shape {
+    const fn mmapable(self) -> Self {
+        Self {
+            flags: MMAPABLE,
+            ..self
+        }
+    }
+}
+
 /// Every map.
 pub const SHAPES: [Shape; 20] = {
-    use Kind::{Array, Hash, LpmTrie, PerCpuArray, RingBuf};
+    use Kind::{Array, LpmTrie, PerCpuArray, RingBuf};
     use Life::{Generation, Growing, Lasting};
     [
         shape::<u32, u64>(FILTER_V4, Array, FILTER_V4_WORDS, Generation),
@@ -176,7 +185,7 @@ pub const SHAPES: [Shape; 20] = {
         shape::<u32, Header>(HEADER, Array, 1, Generation),
         shape::<[u8; 4], u32>(ALLOW_V4, LpmTrie, ALLOWS, Generation),
         shape::<[u8; 16], u32>(ALLOW_V6, LpmTrie, ALLOWS, Generation),
-        shape::<Listener, u32>(LISTENERS, Hash, LISTENER_SLOTS, Lasting),
+        shape::<u32, BucketV6>(LISTENERS, Array, LISTENER_BUCKETS, Lasting).mmapable(),
         shape::<u32, Config>(CONFIG, Array, 1, Lasting),
         shape::<u32, u64>(EXITS, PerCpuArray, Exit::COUNT, Lasting),
         shape::<u32, RuleName>(RULE_NAMES, Array, RULES, Lasting),
@@ -203,35 +212,37 @@ pub struct Header {
     pub state: u32,
     /// How many policies there are, the first one included; those beyond are not used yet.
     pub n_policies: u32,
+    /// How many networks are allowed: with none, the tries of allows are not asked.
+    pub n_allows: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 /// [`Header::state`] while a change is under way.
 pub const DIRTY: u32 = 1;
 
-/// Something that listens on a local address.
-#[repr(C)]
+/// Something that listens on a local address: the key of a slot of [`LISTENERS`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Listener {
-    /// Local address; IPv4 as an IPv4-mapped one.
-    pub address: [u8; 16],
-    /// Port, network order; 0 in [`Listener::any_of`].
-    pub port_be: [u8; 2],
-    /// [`crate::packet::TCP`] or [`crate::packet::UDP`]; 0 in [`Listener::any_of`].
-    pub protocol: u8,
-    /// Zero.
-    pub padding: u8,
+    /// Upper half of the local address; IPv4 as an IPv4-mapped one.
+    pub high: u64,
+    /// Its lower half.
+    pub low: u64,
+    /// Port (upper half) and protocol, [`crate::packet::TCP`] or [`crate::packet::UDP`]; 0 in
+    /// [`Listener::any_of`].
+    pub tag: u32,
 }
 
 impl Listener {
     /// A port of an address.
     #[inline(always)]
     #[must_use]
-    pub const fn new(address: [u8; 16], port_be: [u8; 2], protocol: u8) -> Self {
+    pub const fn new(high: u64, low: u64, port_be: [u8; 2], protocol: u8) -> Self {
+        let port = u16::from_be_bytes(port_be);
         Self {
-            address,
-            port_be,
-            protocol,
-            padding: 0,
+            high,
+            low,
+            tag: (port as u32) << 16 | protocol as u32,
         }
     }
 
@@ -239,8 +250,8 @@ impl Listener {
     /// ports, written beside each of the address's listeners.
     #[inline(always)]
     #[must_use]
-    pub const fn any_of(address: [u8; 16]) -> Self {
-        Self::new(address, [0, 0], 0)
+    pub const fn any_of(high: u64, low: u64) -> Self {
+        Self { high, low, tag: 0 }
     }
 }
 
@@ -339,9 +350,8 @@ pub struct ClockReading {
     pub boot_ns: u64,
 }
 
-const _: () = assert!(size_of::<Listener>() == 20 && align_of::<Listener>() == 1);
 const _: () = assert!(size_of::<Config>() == 16 && align_of::<Config>() == 8);
-const _: () = assert!(size_of::<Header>() == 24 && align_of::<Header>() == 8);
+const _: () = assert!(size_of::<Header>() == 32 && align_of::<Header>() == 8);
 const _: () = assert!(size_of::<RuleCounters>() == 16 && align_of::<RuleCounters>() == 8);
 const _: () = assert!(size_of::<RuleName>() == 64 && align_of::<RuleName>() == 1);
 const _: () = assert!(size_of::<DropEvent>() == 40 && align_of::<DropEvent>() == 8);

@@ -29,6 +29,17 @@ impl PacketBytes for [u8] {
 /// Errors: [`Unfiltered`] where there is no source to look up; such packets pass.
 #[inline(always)]
 pub fn network<P: PacketBytes + ?Sized>(packet: &P) -> Result<Network, Unfiltered> {
+    // Nearly every packet has no tag: one comparison with the end for all of it.
+    if let Some(start) = packet.read::<{ ethernet::HEADER_LEN + ipv4::FIXED_LEN }>(0)
+        && let Some(network) = ipv4::untagged(&start)
+    {
+        return Ok(network);
+    }
+    if let Some(start) = packet.read::<{ ethernet::HEADER_LEN + ipv6::FIXED_LEN }>(0)
+        && let Some(network) = ipv6::untagged(&start)
+    {
+        return Ok(network);
+    }
     let (ether_type, offset) = ethernet::payload(packet)?;
     match ether_type {
         ethernet::IPV4 => ipv4::network(packet, offset),
@@ -69,6 +80,22 @@ impl Network {
         match self.version {
             Version::V4 => Some(mapped(packet.read(self.offset + ipv4::DESTINATION)?)),
             Version::V6 => packet.read(self.offset + ipv6::DESTINATION),
+        }
+    }
+
+    /// [`Self::destination`] as the two halves of an IPv6 address.
+    #[inline(always)]
+    pub fn destination_halves<P: PacketBytes + ?Sized>(&self, packet: &P) -> Option<(u64, u64)> {
+        match self.version {
+            Version::V4 => {
+                let address = Source::v4(packet.read(self.offset + ipv4::DESTINATION)?);
+                Some((address.high, address.low))
+            }
+            Version::V6 => {
+                let high = packet.read(self.offset + ipv6::DESTINATION)?;
+                let low = packet.read(self.offset + ipv6::DESTINATION + 8)?;
+                Some((u64::from_be_bytes(high), u64::from_be_bytes(low)))
+            }
         }
     }
 

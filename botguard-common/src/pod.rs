@@ -4,17 +4,13 @@
 use aya::Pod;
 
 use crate::entry::Entry;
-use crate::maps::{
-    ClockReading, Config, DropEvent, EventTokens, Header, Listener, RuleCounters, RuleName,
-};
+use crate::maps::{ClockReading, Config, DropEvent, EventTokens, Header, RuleCounters, RuleName};
 
 // SAFETY: repr(C), integers and arrays of integers only, so every bit pattern is a value; the
 // padding is a named field, and the size assertions beside the types leave room for no other.
 unsafe impl Pod for Entry {}
 // SAFETY: as for `Entry`.
 unsafe impl Pod for Header {}
-// SAFETY: as for `Entry`.
-unsafe impl Pod for Listener {}
 // SAFETY: as for `Entry`.
 unsafe impl Pod for Config {}
 // SAFETY: as for `Entry`.

@@ -119,7 +119,7 @@ where
     P: PacketBytes + ?Sized,
     T: Tables + ?Sized,
 {
-    let Some(address) = network.destination(packet) else {
+    let Some((high, low)) = network.destination_halves(packet) else {
         return Target::Elsewhere;
     };
     let (listener, meant) = match network.transport(packet) {
@@ -128,10 +128,10 @@ where
             protocol,
             destination_be,
         } => (
-            Listener::new(address, destination_be, protocol),
+            Listener::new(high, low, destination_be, protocol),
             Target::Listener,
         ),
-        Transport::Hidden => (Listener::any_of(address), Target::Hidden),
+        Transport::Hidden => (Listener::any_of(high, low), Target::Hidden),
     };
     if tables.has_listener(&listener) {
         meant

@@ -1,7 +1,7 @@
 //! botguard's XDP program: the filter of `botguard_common::verdict` on real packets and maps.
 //!
-//! Nothing is decided here but what a verdict means to the kernel. [`ctx`] reads packets, [`maps`]
-//! holds the tables, and the rules are the shared crate's, which the tests run on the host too.
+//! Nothing is decided here but what a verdict means to the kernel ([`filter`]). [`ctx`] reads
+//! packets, [`maps`] holds the tables, and the rules are the shared crate's, which the tests run on the host too.
 //!
 //! Fail-open: whatever the filter does not understand has an [`Exit`] that passes and is counted.
 //! There is no other error path, and no packet leaves by XDP_ABORTED.
@@ -10,48 +10,19 @@
 #![deny(clippy::float_arithmetic, clippy::indexing_slicing)]
 
 mod ctx;
+mod filter;
 mod maps;
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use botguard_common::maps::{ClockReading, DropEvent};
-use botguard_common::packet::network;
-use botguard_common::verdict::{NO_RULE, Verdict, judge};
+use botguard_common::maps::ClockReading;
 
-/// Judges a packet and counts its way out, once.
+/// See [`filter`].
 #[xdp(frags)]
 fn botguard_xdp(ctx: XdpContext) -> u32 {
-    let verdict: Verdict = judge(&ctx::Packet::of(&ctx), &maps::KernelTables);
-    maps::count(&verdict);
-    if verdict.rule != NO_RULE {
-        tell(&ctx, &verdict);
-    }
-    if verdict.exit.is_drop() {
-        XDP_DROP
-    } else {
-        XDP_PASS
-    }
-}
-
-/// Samples drops, and what would have been one, for whoever listens.
-#[inline(always)]
-fn tell(ctx: &XdpContext, verdict: &Verdict) {
-    let Some(jiffies) = maps::may_tell() else {
-        return;
-    };
-    let Ok(network) = network(&ctx::Packet::of(ctx)) else {
-        return;
-    };
-    maps::tell(&DropEvent {
-        jiffies,
-        source: network.source.as_v6(),
-        interface: ctx.ingress_ifindex() as u32,
-        exit: verdict.exit.index(),
-        rule: verdict.rule,
-        frame_bytes: (ctx.data_end() - ctx.data()) as u32,
-    });
+    filter::filter(&ctx)
 }
 
 /// Tells user space the jiffies, which it cannot read. Run by BPF_PROG_TEST_RUN only, never

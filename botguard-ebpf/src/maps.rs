@@ -3,15 +3,16 @@
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use botguard_common::entry::{Entry, ticks};
 use botguard_common::exit::Exit;
-use botguard_common::lookup::{BucketV4, BucketV6, Memory, Word};
+use botguard_common::hash::buckets_v6;
+use botguard_common::lookup::{BucketV4, BucketV6, Memory, Word, in_bucket_v6};
 use botguard_common::maps::{
     ALLOWS, ClockReading, Config, DropEvent, EVENT_RING_BYTES, EVENTS_PER_TICK, EventTokens,
     FILTER_V4_WORDS, FILTER_V6_32_WORDS, FILTER_V6_48_WORDS, Header, LEAST_BUCKETS, LEAST_PAGES,
-    LEAST_POLICIES, LISTENER_SLOTS, Listener, MMAPABLE, Mode, NETWORKS_V6, NO_PREALLOC, Page,
-    RULES, RuleCounters, RuleName,
+    LEAST_POLICIES, LISTENER_BUCKETS, LISTENER_SEED, Listener, MMAPABLE, Mode, NETWORKS_V6,
+    NO_PREALLOC, Page, RULES, RuleCounters, RuleName,
 };
 use botguard_common::packet::Source;
 use botguard_common::verdict::{NO_RULE, Tables, Verdict};
@@ -42,7 +43,7 @@ static ALLOW_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(ALLOWS, NO_P
 
 // What lasts as long as the pins.
 #[map(name = "listeners")]
-static LISTENERS: HashMap<Listener, u32> = HashMap::with_max_entries(LISTENER_SLOTS, NO_PREALLOC);
+static LISTENERS: Array<BucketV6<Shared>> = Array::with_max_entries(LISTENER_BUCKETS, MMAPABLE);
 #[map(name = "config")]
 static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map(name = "exits")]
@@ -134,6 +135,10 @@ impl Memory for KernelTables {
 impl Tables for KernelTables {
     #[inline(always)]
     fn is_allowed(&self, source: &Source) -> bool {
+        // A call that finds nothing costs as much as the rest of the way.
+        if self.header().n_allows == 0 {
+            return false;
+        }
         match source.as_v4() {
             Some(address) => ALLOW_V4.get(Key::new(32, address.to_be_bytes())).is_some(),
             None => ALLOW_V6.get(Key::new(128, source.as_v6())).is_some(),
@@ -142,7 +147,14 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn has_listener(&self, listener: &Listener) -> bool {
-        LISTENERS.get_ptr(listener).is_some()
+        let Listener { high, low, tag } = *listener;
+        let mask = LISTENER_BUCKETS - 1;
+        let [first, second] = buckets_v6(high, low, tag, LISTENER_SEED, mask);
+        let is_in = |bucket| {
+            let bucket = LISTENERS.get(bucket);
+            bucket.is_some_and(|bucket| in_bucket_v6(bucket, high, low, tag) != 0)
+        };
+        is_in(first) || is_in(second)
     }
 
     #[inline(always)]

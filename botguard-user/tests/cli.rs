@@ -142,10 +142,7 @@ fn bad_usage_exits_with_64_and_names_the_mend() {
     let check = |arguments: &[&str], part: &str| host.check(arguments, 64, part);
     check(&[], "Usage");
     check(&["explode"], "explode");
-    check(
-        &["block", "add", "AS16509"],
-        "not supported by this version",
-    );
+    check(&["block", "add", "AS16509"], "`[intel] asn` names no table");
     check(&["block", "add", "192.0.2.1/24"], "192.0.2.0/24");
     check(&["block", "add", "203.0.113.1", "--ttl", "10"], "10s");
     check(&["block", "add", "127.0.0.0/8"], "this host");

@@ -130,7 +130,7 @@ impl Lab {
 }
 
 /// Removes directories, and the bpffs in them, of labs whose process is gone.
-fn remove_orphans() {
+pub fn remove_orphans() {
     let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
         return;
     };
@@ -143,13 +143,17 @@ fn remove_orphans() {
     }
 }
 
+/// A bpffs that is mounted as long as its value exists.
 #[derive(Debug)]
-struct Bpffs {
+pub struct Bpffs {
     path: PathBuf,
 }
 
 impl Bpffs {
-    fn mount(path: PathBuf) -> Result<Self> {
+    /// Makes a directory and mounts a bpffs on it.
+    ///
+    /// Errors: no privilege (root is needed), or a kernel without BPF.
+    pub fn mount(path: PathBuf) -> Result<Self> {
         std::fs::create_dir(&path)?;
         mount(
             Some("bpf"),
@@ -160,6 +164,12 @@ impl Bpffs {
         )
         .context("mounting a bpffs needs root and a kernel with BPF")?;
         Ok(Self { path })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

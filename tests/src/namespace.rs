@@ -72,6 +72,21 @@ impl Namespace {
         })
     }
 
+    /// Runs `work` on a thread of its own inside, and waits for it.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let path = self.path();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let file = File::open(&path).with_context(|| path.display().to_string())?;
+                setns(file, CloneFlags::CLONE_NEWNET).context("setns needs root")?;
+                work()
+            });
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     fn path(&self) -> PathBuf {
         PathBuf::from("/var/run/netns").join(&self.name)
     }

@@ -20,6 +20,8 @@ mod network;
 mod agreement;
 #[path = "kernel/attach.rs"]
 mod attach;
+#[path = "kernel/damage.rs"]
+mod damage;
 #[path = "kernel/events.rs"]
 mod events;
 #[path = "kernel/rules.rs"]

@@ -15,7 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-/// Compiles botguard-ebpf in release and returns the path of the object.
+/// Compiles the product's programs in release and returns the path of the object.
 ///
 /// Cargo's own incrementality applies: with nothing changed this takes a fraction of a second. The
 /// target directory is `target/bpf`, so that the outer cargo, which holds the lock of `target`,
@@ -24,12 +24,23 @@ use anyhow::{Context as _, Result, bail};
 /// Errors: no toolchain (run `cargo xtask setup`), or code that does not compile; cargo's messages
 /// go to standard error.
 pub fn build(workspace_root: &Path) -> Result<PathBuf> {
+    build_binary(workspace_root, PACKAGE, &[])
+}
+
+/// As [`build`], for the programs that the product is measured with and beside.
+pub fn build_bench(workspace_root: &Path) -> Result<PathBuf> {
+    build_binary(workspace_root, BENCH, &["--features", "bench"])
+}
+
+fn build_binary(workspace_root: &Path, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
     let target_dir = workspace_root.join("target").join("bpf");
     let mut cargo = toolchain.cargo();
     cargo
         .current_dir(workspace_root)
         .args(["build", "--release", "--locked", "--package", PACKAGE])
+        .args(["--bin", name])
+        .args(arguments)
         .args(["--target", TARGET])
         .arg("--target-dir")
         .arg(&target_dir);
@@ -37,9 +48,9 @@ pub fn build(workspace_root: &Path) -> Result<PathBuf> {
         .status()
         .with_context(|| format!("cannot start {}", cargo.get_program().display()))?;
     if !status.success() {
-        bail!("{PACKAGE} does not compile for {TARGET}; cargo's messages stand above");
+        bail!("{name} does not compile for {TARGET}; cargo's messages stand above");
     }
-    Ok(target_dir.join(TARGET).join("release").join(PACKAGE))
+    Ok(target_dir.join(TARGET).join("release").join(name))
 }
 
 /// A complete toolchain for BPF.
@@ -204,6 +215,7 @@ fn belongs_to_outer_build(name: &OsString) -> bool {
 }
 
 const PACKAGE: &str = "botguard-ebpf";
+const BENCH: &str = "botguard-ebpf-bench";
 const TARGET: &str = "bpfel-unknown-none";
 
 #[cfg(test)]

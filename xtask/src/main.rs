@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that CI or a newcomer does with botguard is one of these commands.
 
+mod bench;
 mod cargo;
 mod fuzz;
 mod run;
@@ -30,6 +31,8 @@ enum Task {
     Build,
     /// Set up, build, and show botguard at work; with --config, run it on your configuration
     Run(run::Arguments),
+    /// Measure: what a packet costs in the filter, beside other filters
+    Bench(bench::Arguments),
     /// Set up, then everything that CI runs
     Test(test::Arguments),
     /// Check what neither compiler nor clippy does: floors, file sizes, forbidden words
@@ -57,6 +60,10 @@ fn run_task(task: Task) -> Result<()> {
         Task::Run(arguments) => {
             xtask::setup::run()?;
             run::run(&root, &arguments)
+        }
+        Task::Bench(arguments) => {
+            xtask::setup::run()?;
+            bench::run(&root, &arguments)
         }
         Task::Test(arguments) => {
             xtask::setup::run()?;

@@ -40,10 +40,38 @@ pub fn run() -> Result<()> {
     }
 }
 
+/// As [`run`], and the filters that `cargo xtask bench kernel` measures beside.
+///
+/// Errors: as for [`run`].
+pub fn run_for_bench() -> Result<()> {
+    run()?;
+    let missing = missing_of(&BENCH_COMMANDS);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for (command, package) in &missing {
+        say(&format!("missing: {command} (package {package})"));
+    }
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("install by hand what is missing");
+    }
+    let packages = missing.into_iter().map(|(_command, package)| package);
+    apt(packages.collect())
+}
+
 /// Packages for the compiler, and for building the linker.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
 /// Programs that the tests run, and that their build does (libFuzzer is C++); their packages.
 const COMMANDS: [(&str, &str); 2] = [("ip", "iproute2"), ("g++", "g++")];
+/// What the bench of the kernel half measures beside or asks.
+const BENCH_COMMANDS: [(&str, &str); 6] = [
+    ("bpftool", "bpftool"),
+    ("ethtool", "ethtool"),
+    ("ipset", "ipset"),
+    ("iptables", "iptables"),
+    ("nft", "nftables"),
+    ("xdp-filter", "xdp-tools"),
+];
 const LINKER_VERSION: &str = "0.13.0";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const BY_HAND: &str = "install by hand: rustup's nightly with rust-src (`rustup toolchain install \
@@ -58,6 +86,10 @@ fn install_packages() -> Result<()> {
     if !bpf::missing().is_empty() {
         packages.extend(TOOLCHAIN_PACKAGES);
     }
+    apt(packages)
+}
+
+fn apt(packages: Vec<&str>) -> Result<()> {
     if !is_root() {
         bail!(
             "not root; run this again as root, or install first: apt-get install {}",
@@ -107,12 +139,17 @@ fn step(title: &str, command: &mut Command) -> Result<()> {
 }
 
 fn missing_commands() -> Vec<(&'static str, &'static str)> {
+    missing_of(&COMMANDS)
+}
+
+fn missing_of(commands: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<_> = std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .collect();
-    COMMANDS
-        .into_iter()
+    commands
+        .iter()
+        .copied()
         .filter(|(command, _package)| !directories.iter().any(|dir| dir.join(command).exists()))
         .collect()
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::bench;
 use crate::cargo::{announce, cargo};
 use crate::{fuzz, tidy};
 
@@ -56,7 +57,8 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         &["test", "--no-fail-fast"],
         &[("PROPTEST_CASES", cases), ("BOTGUARD_KILLS", kills)],
     )?;
-    fuzz::run(root, fuzzing)
+    fuzz::run(root, fuzzing)?;
+    bench::smoke(root)
 }
 
 /// The kernel tests cannot be skipped, so a missing privilege is said before the long build.

@@ -4,12 +4,14 @@ use super::{MAX_VLAN_TAGS, PacketBytes, Unfiltered};
 
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
+/// Bytes of the header, tags apart.
+pub(super) const HEADER_LEN: usize = 14;
 
 /// The type and the offset of what the frame carries, behind its tags.
 #[inline(always)]
 pub(super) fn payload<P: PacketBytes + ?Sized>(packet: &P) -> Result<(u16, usize), Unfiltered> {
     let mut ether_type = read_type(packet, 12)?;
-    let mut offset = 14;
+    let mut offset = HEADER_LEN;
     for _ in 0..MAX_VLAN_TAGS {
         if !is_tag(ether_type) {
             return Ok((ether_type, offset));

@@ -1,14 +1,16 @@
 //! IPv4 (RFC 791), with options and fragments.
 
 use super::{
-    Network, PacketBytes, Source, TCP, Transport, UDP, Unfiltered, Version, datagram_end, ports,
+    Network, PacketBytes, Source, TCP, Transport, UDP, Unfiltered, Version, datagram_end, ethernet,
+    ports,
 };
 
 /// Offset of the destination address in the header.
 pub(super) const DESTINATION: usize = 16;
 
 const SOURCE: usize = 12;
-const FIXED_LEN: usize = 20;
+/// Bytes of the header without options.
+pub(super) const FIXED_LEN: usize = 20;
 /// Of the flags-and-offset field: the low 13 bits, in units of 8 bytes.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
@@ -30,6 +32,42 @@ pub(super) fn network<P: PacketBytes + ?Sized>(
         source: Source::v4(source),
         version: Version::V4,
         offset,
+    })
+}
+
+/// The first bytes of a frame as IPv4 without a tag; `None` for what is not, or not well formed.
+#[inline(always)]
+pub(super) fn untagged(start: &[u8; ethernet::HEADER_LEN + FIXED_LEN]) -> Option<Network> {
+    let [
+        ..,
+        t,
+        y,
+        first,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        a,
+        b,
+        c,
+        d,
+        _,
+        _,
+        _,
+        _,
+    ] = *start;
+    let is_ipv4 = u16::from_be_bytes([t, y]) == ethernet::IPV4 && first >> 4 == 4;
+    (is_ipv4 && header_len(first) >= FIXED_LEN).then_some(Network {
+        source: Source::v4([a, b, c, d]),
+        version: Version::V4,
+        offset: ethernet::HEADER_LEN,
     })
 }
 

@@ -2,14 +2,15 @@
 
 use super::{
     MAX_EXTENSION_HEADERS, Network, PacketBytes, Source, TCP, Transport, UDP, Unfiltered, Version,
-    datagram_end, ports,
+    datagram_end, ethernet, ports,
 };
 
 /// Offset of the destination address in the header.
 pub(super) const DESTINATION: usize = 24;
 
 const SOURCE: usize = 8;
-const FIXED_LEN: usize = 40;
+/// Bytes of the header without extensions.
+pub(super) const FIXED_LEN: usize = 40;
 /// Of the fragment header's offset field: the high 13 bits, in units of 8 bytes.
 const FRAGMENT_OFFSET: u16 = 0xfff8;
 
@@ -41,6 +42,43 @@ pub(super) fn network<P: PacketBytes + ?Sized>(
         source: Source::of_halves(high, low),
         version: Version::V6,
         offset,
+    })
+}
+
+/// The first bytes of a frame as IPv6 without a tag; `None` for what is not.
+#[inline(always)]
+pub(super) fn untagged(start: &[u8; ethernet::HEADER_LEN + FIXED_LEN]) -> Option<Network> {
+    let [
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        t,
+        y,
+        first,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        rest @ ..,
+    ] = *start;
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = rest;
+    let is_ipv6 = u16::from_be_bytes([t, y]) == ethernet::IPV6 && first >> 4 == 6;
+    is_ipv6.then_some(Network {
+        source: Source::of_halves([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]),
+        version: Version::V6,
+        offset: ethernet::HEADER_LEN,
     })
 }
 

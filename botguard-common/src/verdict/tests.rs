@@ -72,10 +72,17 @@ impl Tables for Model {
     }
 
     fn has_listener(&self, listener: &Listener) -> bool {
-        [mapped(LISTENER_V4), LISTENER_V6].contains(&listener.address)
-            && (*listener == Listener::any_of(listener.address)
-                || listener.port_be == LISTENER_PORT.to_be_bytes()
-                    && [TCP, UDP].contains(&listener.protocol))
+        let of = |address: [u8; 16]| {
+            let address = Source::v6(address);
+            let port_be = LISTENER_PORT.to_be_bytes();
+            let (high, low) = (address.high(), address.low());
+            [
+                Listener::any_of(high, low),
+                Listener::new(high, low, port_be, TCP),
+                Listener::new(high, low, port_be, UDP),
+            ]
+        };
+        of(mapped(LISTENER_V4)).contains(listener) || of(LISTENER_V6).contains(listener)
     }
 
     fn now(&self) -> u32 {

@@ -37,6 +37,7 @@ use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::{Now, Wall};
 use crate::words::mode::Mode;
 
+use self::lists::passable;
 use self::steady::Steady;
 
 pub use asns::{AsnSource, BlockedAsn, ListedAsn};
@@ -219,6 +220,7 @@ impl Enforcer {
             reason: ban.reason,
         });
         let change = Change::PutBlock(block.clone());
+        let lists = passable(lists);
         let in_kernel = self.kernel.lock().refresh(&lists, &[network], now);
         let queued = match self.queue(change) {
             Ok(()) => true,
@@ -281,11 +283,7 @@ impl Enforcer {
     /// Blocks in force of each origin.
     #[must_use]
     pub fn count(&self, origin: Origin) -> usize {
-        let lists = self.lists.read();
-        lists
-            .blocks()
-            .filter(|block| block.origin == origin)
-            .count()
+        self.lists.read().count(origin)
     }
 
     /// Live blocks and allows that cover an address, most specific first.
@@ -346,7 +344,8 @@ impl Enforcer {
 
     /// Entries first, mode last: a filter that was never filled drops nothing meanwhile.
     fn fill(&self, now: Wall) {
-        let lists = self.lists.read();
+        // Upgradable, since a ban that waits behind a reader has all other readers wait as well.
+        let lists = self.lists.upgradable_read();
         // Kept as the kernel's problem.
         let _noted: Result<(), KernelError> = self.kernel.lock().fill(&lists, now);
         drop(lists);
@@ -398,3 +397,6 @@ fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
         ..Contents::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use super::list::BlockList;
 use super::plan::{self, Plan};
 use super::rules::RuleNumbers;
 use super::settings::{AttachMode, KernelSettings};
-use super::tables::{Contents, Needs, Sizes, WriteError};
+use super::tables::{Contents, Sizes, WriteError};
 use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
@@ -46,7 +46,7 @@ pub use stats::KernelStats;
 
 use attach::Generation;
 use generation::KernelTables;
-use lasting::{Lasting, PRESENT, gone, of_map};
+use lasting::{Lasting, of_map};
 use pins::{PinLock, Pins};
 
 /// A pinned filter.
@@ -83,7 +83,7 @@ impl KernelFilter {
     /// internal (privileges, verifier, another process has the pins). Nothing new stays attached or pinned then.
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
         let pins = Pins::below(&settings.pin_dir);
-        let is_new = !pins.directory().exists();
+        let is_new = !pins.exist_in_any_layout();
         let lock = attach::install(settings, &pins).inspect_err(|_error| {
             if is_new {
                 // The first error is the one to tell.
@@ -100,7 +100,7 @@ impl KernelFilter {
     /// Errors: [`KernelError::NotAttached`], [`KernelError::InUse`], or a pin that is not this version's.
     pub fn open(pin_dir: &Path) -> Result<Self, KernelError> {
         let pins = Pins::below(pin_dir);
-        if !pins.program().exists() {
+        if !pins.has_filter()? {
             return Err(KernelError::NotAttached(pins.directory().into()));
         }
         let lock = pins.lock()?;
@@ -139,7 +139,13 @@ impl KernelFilter {
             clock: &clock,
             rules: &rules,
         };
-        let generation = self.filled(plan)?;
+        let generation = self.filled(plan).inspect_err(|_error| {
+            // It keeps as much memory as what it was to replace. The first error is the one to tell.
+            let _unused: Result<(), KernelError> = self.pins.remove_aside();
+        })?;
+        // After an error some links may have gone over and others not: then neither the tables
+        // before nor these are in force everywhere, and the next change makes new ones.
+        self.tables = None;
         self.tables = Some(generation.take_over(&self.pins)?);
         self.rules = rules;
         for number in changes.freed {
@@ -154,23 +160,11 @@ impl KernelFilter {
         loop {
             let sizes = Sizes::of(&needs)?;
             let mut generation = Generation::load(&self.pins, &sizes, random_seed())?;
-            match plan::fill(plan, &mut generation.tables) {
+            let fill = |tables: &mut KernelTables| tables.marked(|tables| plan::fill(plan, tables));
+            match generation.filled_by(fill)? {
                 Ok(()) => return Ok(generation),
                 // Counted too few policies, or too many hosts met in one place.
-                Err(WriteError::Full(_)) => {
-                    let Needs {
-                        hosts_v4,
-                        hosts_v6,
-                        pages,
-                        policies,
-                    } = needs;
-                    needs = Needs {
-                        hosts_v4: 2 * hosts_v4,
-                        hosts_v6: 2 * hosts_v6,
-                        pages: 2 * pages,
-                        policies: 2 * policies.max(shared::LEAST_POLICIES as usize),
-                    };
-                }
+                Err(WriteError::Full(full)) => needs = needs.grown(full, &sizes),
                 Err(WriteError::Trie(error)) => return Err(error),
             }
         }
@@ -196,10 +190,7 @@ impl KernelFilter {
             clock: &clock,
             rules: &self.rules,
         };
-        let written = tables.marked(|tables| {
-            let mut networks = networks.iter();
-            networks.try_for_each(|network| plan::refresh(plan, tables, network))
-        });
+        let written = tables.marked(|tables| plan::refresh_all(plan, tables, networks));
         match written {
             Ok(()) => Ok(()),
             Err(WriteError::Full(_)) => self.fill(list, now),
@@ -265,17 +256,8 @@ impl KernelFilter {
     /// Replaces the listeners that scope `listeners` protects. New ones are there before old ones
     /// go.
     pub fn set_listeners(&mut self, listeners: &[LocalListener]) -> Result<(), KernelError> {
-        let map = &mut self.lasting.listeners;
         let wanted = listeners::keys(listeners);
-        let present: Result<Vec<_>, _> = map.keys().collect();
-        let present = of_map(shared::LISTENERS, present)?;
-        for key in &wanted {
-            of_map(shared::LISTENERS, map.insert(key, PRESENT, 0))?;
-        }
-        for key in present.iter().filter(|key| !wanted.contains(key)) {
-            of_map(shared::LISTENERS, gone(map.remove(key)))?;
-        }
-        Ok(())
+        Ok(listeners::write(&self.lasting.listeners, &wanted)?)
     }
 
     /// Where the filter is attached.

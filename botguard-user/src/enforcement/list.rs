@@ -22,6 +22,8 @@ use crate::words::rule::Rule;
 pub struct BlockList {
     /// Never an empty vector.
     blocks: NetworkMap<Vec<Block>>,
+    /// How many blocks there are of each [`Origin`].
+    n_blocks: [usize; 2],
     allows: NetworkMap<Allow>,
     /// When to look at a network for blocks that have ended. May name ends that were since
     /// extended or blocks that are gone, never misses one.
@@ -84,6 +86,7 @@ impl BlockList {
                 index
             }
             None => {
+                self.n_blocks[block.origin as usize] += 1;
                 blocks.push(block);
                 blocks.len() - 1
             }
@@ -241,6 +244,17 @@ impl BlockList {
             .flat_map(|(_network, blocks)| blocks)
     }
 
+    /// Single blocks of every network that holds the whole of `network`, itself included.
+    pub(super) fn blocks_covering(&self, network: &IpNet) -> impl Iterator<Item = &Block> {
+        let covering = self.blocks.covering(*network);
+        covering.flat_map(|(_network, blocks)| blocks)
+    }
+
+    /// Whether exactly this network has a block.
+    pub(super) fn has_block(&self, network: &IpNet) -> bool {
+        self.blocks.get(network).is_some()
+    }
+
     /// Every allowed network within `network`, itself included, in order.
     pub(super) fn allows_within(&self, network: IpNet) -> impl Iterator<Item = &IpNet> {
         self.allows.within(network).map(|(network, _)| network)
@@ -264,9 +278,14 @@ impl BlockList {
             || nodes.any(|node| node.prefix().len == 32)
     }
 
-    /// How many different ends single blocks have, at most.
-    pub(super) fn n_ends(&self) -> usize {
-        self.ends.len()
+    /// How many different ends single blocks have, in steps of `step_ms`. May count ends that
+    /// were since extended.
+    pub(super) fn n_ends(&self, step_ms: u64) -> usize {
+        let steps = self.ends.iter().map(|(end, _)| end.as_unix_ms() / step_ms);
+        let mut last = None;
+        steps
+            .filter(|step| last.replace(*step) != Some(*step))
+            .count()
     }
 
     /// Every rule that has a list or system.
@@ -285,6 +304,12 @@ impl BlockList {
         self.blocks.iter().flat_map(|(_network, blocks)| blocks)
     }
 
+    /// How many blocks there are of an origin, ended ones included until [`Self::expire`].
+    #[must_use]
+    pub const fn count(&self, origin: Origin) -> usize {
+        self.n_blocks[origin as usize]
+    }
+
     /// Every allow, in address order.
     pub fn allows(&self) -> impl Iterator<Item = &Allow> {
         self.allows.iter().map(|(_network, allow)| allow)
@@ -294,9 +319,12 @@ impl BlockList {
         let Some(blocks) = self.blocks.get_mut(network) else {
             return vec![];
         };
-        let removed = blocks.extract_if(.., |block| doomed(block)).collect();
+        let removed: Vec<_> = blocks.extract_if(.., |block| doomed(block)).collect();
         if blocks.is_empty() {
             self.blocks.remove(network);
+        }
+        for block in &removed {
+            self.n_blocks[block.origin as usize] -= 1;
         }
         removed
     }
@@ -395,10 +423,18 @@ mod tests {
         list.insert(block("192.0.2.0/24", Origin::Operator, None));
         list.insert(block("192.0.2.0/24", Origin::Automatic, Some(10)));
         assert_eq!(list.covering(ip("192.0.2.1"), START).len(), 2);
+        list.insert(block("192.0.2.0/24", Origin::Automatic, Some(10)));
+        let count = |list: &BlockList| {
+            [Origin::Operator, Origin::Automatic].map(|origin| list.count(origin))
+        };
+        assert_eq!(count(&list), [1, 1]);
         let removed = list.remove(&"192.0.2.0/24".parse().unwrap(), Some(Origin::Operator));
         assert_eq!(removed.len(), 1);
         assert_eq!(list.covering(ip("192.0.2.1"), START).len(), 1);
         assert_eq!(list.covering(ip("192.0.2.1"), at(10)).len(), 0);
+        assert_eq!(count(&list), [0, 1]);
+        list.expire(at(10));
+        assert_eq!(count(&list), [0, 0]);
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub fn fill<M: Memory, T: Tries>(
         tables.allow(allow.network).map_err(WriteError::Trie)?;
     }
     let mut painter = Painter::default();
+    let mut hosts = Hosts::default();
     sweep::<u32, M, T>(
         plan,
         Prefix { address: 0, len: 0 },
@@ -91,7 +92,7 @@ pub fn fill<M: Memory, T: Tries>(
         |tables, event| {
             match event {
                 Event::Host { prefix, policy } if policy != Policy::NONE => {
-                    tables.put_host_v4(prefix.address, policy)?;
+                    hosts.put(tables, prefix.address, policy)?;
                 }
                 // The tables are empty: what is not blocked needs no painting.
                 Event::Segment {
@@ -111,8 +112,63 @@ pub fn fill<M: Memory, T: Tries>(
             Ok(())
         },
     )?;
+    hosts.finish(tables)?;
     painter.finish(tables)?;
     sweep::<u128, M, T>(plan, Prefix { address: 0, len: 0 }, tables, put_v6)
+}
+
+/// Hosts on their way into the table, a batch at a time: their places are all over it.
+#[derive(Default)]
+struct Hosts(Vec<(u32, Policy)>);
+
+impl Hosts {
+    /// Some cache lines each; the caches' queues hold a few dozen.
+    const BATCH: usize = 64;
+
+    fn put<M: Memory, T: Tries>(
+        &mut self,
+        tables: &mut Tables<M, T>,
+        address: u32,
+        policy: Policy,
+    ) -> Result<(), Full> {
+        self.0.push((address, policy));
+        if self.0.len() < Self::BATCH {
+            return Ok(());
+        }
+        self.finish(tables)
+    }
+
+    fn finish<M: Memory, T: Tries>(&mut self, tables: &mut Tables<M, T>) -> Result<(), Full> {
+        tables.fetch_hosts_v4(self.0.iter().map(|(address, _)| *address));
+        let mut hosts = self.0.drain(..);
+        hosts.try_for_each(|(address, policy)| tables.put_host_v4(address, policy))
+    }
+}
+
+/// [`refresh`] of many networks: in order, so that each finds in the caches what the one before
+/// looked at.
+///
+/// Errors: as [`refresh`].
+pub fn refresh_all<M: Memory, T: Tries>(
+    plan: Plan<'_>,
+    tables: &mut Tables<M, T>,
+    networks: &[IpNet],
+) -> Result<(), WriteError<T::Error>> {
+    if let [network] = networks {
+        return refresh(plan, tables, network);
+    }
+    let mut sorted = networks.to_vec();
+    sorted.sort_unstable();
+    for batch in sorted.chunks(Hosts::BATCH) {
+        tables.fetch_hosts_v4(batch.iter().filter_map(|network| match network {
+            IpNet::V4(network) => Some(u32::from(network.addr())),
+            IpNet::V6(_) => None,
+        }));
+        for network in batch {
+            refresh(plan, tables, network)?;
+        }
+    }
+    Ok(())
 }
 
 /// Follows a block or allow of `network` that was added, changed or removed.
@@ -132,6 +188,9 @@ pub fn refresh<M: Memory, T: Tries>(
         tables.allow(network).map_err(WriteError::Trie)?;
     }
     match network {
+        IpNet::V4(network) if network.prefix_len() == 32 && !tables.is_allowed(&network.into()) => {
+            refresh_host_v4(plan, tables, network)?;
+        }
         IpNet::V4(network) => refresh_v4(plan, tables, network)?,
         IpNet::V6(network) => refresh_v6(plan, tables, network)?,
     }
@@ -139,6 +198,34 @@ pub fn refresh<M: Memory, T: Tries>(
         tables.unallow(&network).map_err(WriteError::Trie)?;
     }
     Ok(())
+}
+
+/// A ban, or its end: the path that is taken thousands of times a second. What networks come to at
+/// the address does not change by it.
+fn refresh_host_v4<M: Memory, T: Tries>(
+    plan: Plan<'_>,
+    tables: &mut Tables<M, T>,
+    network: Ipv4Net,
+) -> Result<(), Full> {
+    let host = Prefix::from(network);
+    let network = IpNet::V4(network);
+    let mut layers = plan.list.layer_index().covering(host).peekable();
+    let is_listed =
+        plan.list.has_block(&network) || layers.peek().is_some_and(|(prefix, _)| *prefix == host);
+    let mut entry = Entry::default();
+    if is_listed && !plan.list.is_allowed_around(&network) {
+        let single = plan.list.blocks_covering(&network);
+        entry = single
+            .filter_map(|block| plan.entry_of(block))
+            .fold(entry, Entry::joined);
+        for (_prefix, layer) in layers {
+            let terms = &layer.terms;
+            let own = plan.entry(&layer.rule, terms.effect, terms.scope, layer.expires);
+            entry = entry.joined(own.unwrap_or_default());
+        }
+    }
+    let policy = tables.intern(entry)?;
+    put_host_v4(plan, tables, host.address, policy)
 }
 
 fn refresh_v4<M: Memory, T: Tries>(

@@ -2,7 +2,8 @@
 //!
 //! A rule keeps its number for as long as it has blocks, across restarts too, since the names lie
 //! in the kernel beside the counters. A number that is free again is given to another rule only
-//! after its counters are zero.
+//! after its counters are zero, and not in the change that frees it: the tables in force count to
+//! it until that change is made.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ pub struct TooManyRules;
 pub struct RuleChanges {
     /// Rules that have a number now, and had none.
     pub given: Vec<(u16, Rule)>,
-    /// Numbers that nobody has any more.
+    /// Numbers that nobody has any more; none of [`Self::given`].
     pub freed: Vec<u16>,
 }
 
@@ -56,26 +57,32 @@ impl RuleNumbers {
         if wanted.len() > RULES as usize {
             return Err(TooManyRules);
         }
-        let mut changes = RuleChanges::default();
+        let taken: std::collections::BTreeSet<u16> = self.numbers.values().copied().collect();
+        let mut given = vec![];
+        let mut freed = std::collections::VecDeque::new();
         self.numbers.retain(|rule, number| {
             let stays = wanted.contains(rule);
             if !stays {
-                changes.freed.push(*number);
+                freed.push_back(*number);
             }
             stays
         });
-        let taken: std::collections::BTreeSet<u16> = self.numbers.values().copied().collect();
-        let mut free = (0..=u16::MAX).filter(|number| !taken.contains(number));
+        let all = (0..=u16::MAX).zip(0..RULES).map(|(number, _)| number);
+        let mut free = all.filter(|number| !taken.contains(number));
         for rule in wanted {
             if self.numbers.contains_key(&rule) {
                 continue;
             }
-            // No more than RULES are wanted, so one below it is free.
-            let number = free.next().ok_or(TooManyRules)?;
-            changes.given.push((number, rule.clone()));
+            // No more than RULES are wanted, so one of them is left.
+            let number = free.next().or_else(|| freed.pop_front());
+            let number = number.ok_or(TooManyRules)?;
+            given.push((number, rule.clone()));
             self.numbers.insert(rule, number);
         }
-        Ok(changes)
+        Ok(RuleChanges {
+            given,
+            freed: freed.into(),
+        })
     }
 
     /// The number of a rule; that of the operator for one that has none, which no caller asks.
@@ -112,8 +119,24 @@ mod tests {
         let changes = numbers.follow([asn(7), asn(9)]).unwrap();
         assert_eq!((changes.given.len(), changes.freed.len()), (1, 1));
         assert_eq!(numbers.number(&asn(7)), seven);
-        assert_eq!(changes.given[0].0, changes.freed[0]);
+        // The tables in force count to the number of AS5 until this change is made.
+        assert_ne!(changes.given[0].0, changes.freed[0]);
         assert_eq!(numbers.rule(seven), Some(&asn(7)));
+        let freed = changes.freed[0];
+        let changes = numbers.follow([asn(7), asn(9), asn(11)]).unwrap();
+        assert_eq!(changes.given, [(freed, asn(11))]);
+    }
+
+    #[test]
+    fn a_number_is_freed_or_given_and_never_both() {
+        let mut numbers = RuleNumbers::default();
+        numbers.follow((0..RULES - 2).map(Rule::Asn)).unwrap();
+        let changes = numbers.follow((1..RULES - 1).map(Rule::Asn)).unwrap();
+        assert_eq!((changes.given.len(), changes.freed.len()), (1, 0));
+        let number = changes.given[0].0;
+        assert_eq!(numbers.rule(number), Some(&Rule::Asn(RULES - 2)));
+        let changes = numbers.follow((2..RULES - 1).map(Rule::Asn)).unwrap();
+        assert_eq!((changes.given.len(), changes.freed.len()), (0, 1));
     }
 
     #[test]

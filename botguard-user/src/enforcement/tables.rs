@@ -121,7 +121,14 @@ impl<M: Memory, T: Tries> Tables<M, T> {
         }
         self.tries.allow(network)?;
         self.allows.insert(network);
+        self.store_n_allows();
         Ok(())
+    }
+
+    /// Whether exactly this network is allowed.
+    #[must_use]
+    pub fn is_allowed(&self, network: &IpNet) -> bool {
+        self.allows.contains(network)
     }
 
     /// No longer allows a network.
@@ -130,6 +137,7 @@ impl<M: Memory, T: Tries> Tables<M, T> {
     pub fn unallow(&mut self, network: &IpNet) -> Result<(), T::Error> {
         if self.allows.remove(network) {
             self.tries.unallow(*network)?;
+            self.store_n_allows();
         }
         Ok(())
     }
@@ -154,6 +162,11 @@ impl<M: Memory, T: Tries> Tables<M, T> {
         self.header
     }
 
+    fn store_n_allows(&self) {
+        let n_allows = u32::try_from(self.allows.len()).unwrap_or(u32::MAX);
+        self.memory.header()[3].store(pair(n_allows, 0), Relaxed);
+    }
+
     fn store_header(&self, state: u32) {
         let Header {
             seed,
@@ -161,11 +174,15 @@ impl<M: Memory, T: Tries> Tables<M, T> {
             mask_v6,
             state: _,
             n_policies: _,
+            n_allows: _,
+            padding: _,
         } = self.header;
+        let n_allows = u32::try_from(self.allows.len()).unwrap_or(u32::MAX);
         let words = [
             seed,
             pair(mask_v4, mask_v6),
             pair(state, self.policies.len()),
+            pair(n_allows, 0),
         ];
         for (place, word) in self.memory.header().iter().zip(words) {
             place.store(word, Relaxed);

@@ -3,19 +3,18 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, MapData};
 use botguard::enforcement::kernel::{KernelError, KernelFilter, LocalListener, Protocol};
 use botguard::enforcement::settings::{AttachMode, KernelSettings};
 use botguard::words::clock::Wall;
 use botguard::words::mode::Mode;
 use botguard_common::exit::Exit;
-use botguard_common::maps::{DIRTY, Header};
 
 use super::bench::{Bpffs, block, list, settings};
 use super::network::{FAR, NEAR, Pair};
 
-const PORT: u16 = 443;
-const OTHER_PORT: u16 = 8_080;
+pub(crate) const PORT: u16 = 443;
+pub(crate) const OTHER_PORT: u16 = 8_080;
 
 #[test]
 fn it_drops_on_a_veth_outlives_its_maker_and_is_adopted() {
@@ -79,7 +78,7 @@ fn it_drops_on_a_veth_outlives_its_maker_and_is_adopted() {
 
 /// Sends a datagram from the far side to the listener's port, then one to another, and says which
 /// arrive. A veth keeps their order, so once the second is there the first is not coming.
-fn arrivals(pair: &Pair) -> Vec<u16> {
+pub(crate) fn arrivals(pair: &Pair) -> Vec<u16> {
     let sockets = pair.near(|| {
         [PORT, OTHER_PORT].map(|port| {
             let socket = UdpSocket::bind((std::net::IpAddr::from(NEAR), port)).unwrap();
@@ -259,45 +258,6 @@ fn the_filter_of_an_older_layout_is_taken_over() {
         assert_eq!(arrivals(&pair), [OTHER_PORT]);
         filter.detach().unwrap();
     });
-}
-
-/// A writer that was killed in the middle of a change leaves the mark; whoever comes next builds
-/// on nothing that it wrote.
-#[test]
-fn what_a_killed_writer_left_is_not_built_upon() {
-    let bpffs = Bpffs::mount();
-    let settings = settings(&bpffs.pin_dir(), &[]);
-    let mut filter = KernelFilter::attach(&settings).unwrap();
-    filter
-        .fill(&list(&[block("192.0.2.0/24")], &[]), Wall::read())
-        .unwrap();
-    assert!(!filter.is_dirty().unwrap());
-    drop(filter);
-    let map = |name: &str| {
-        let map = MapData::from_pin(bpffs.pin_dir().join(format!("v2/map_{name}")));
-        map.and_then(Map::from_map_data).unwrap()
-    };
-    // Half of a change: the mark, and a filter that says there is something everywhere.
-    let mut header: Array<_, Header> = map("header").try_into().unwrap();
-    let half = Header {
-        state: DIRTY,
-        ..header.get(&0, 0).unwrap()
-    };
-    header.set(0, half, 0).unwrap();
-    let mut bits: Array<_, u64> = map("filter_v4").try_into().unwrap();
-    bits.set(7, u64::MAX, 0).unwrap();
-
-    let mut filter = KernelFilter::attach(&settings).unwrap();
-    assert!(filter.is_dirty().unwrap());
-    let network = "192.0.2.7/32".parse().unwrap();
-    let after = list(&[block("192.0.2.7/32")], &[]);
-    // A single change would be a few stores, but not into tables that somebody else made.
-    filter.refresh(&after, &[network], Wall::read()).unwrap();
-    assert!(!filter.is_dirty().unwrap());
-    let bits: Array<_, u64> = map("filter_v4").try_into().unwrap();
-    assert_eq!(bits.get(&7, 0).unwrap(), 0);
-    let blocks = filter.contents().unwrap().blocks;
-    assert_eq!(blocks.into_keys().collect::<Vec<_>>(), [network]);
 }
 
 #[test]

@@ -44,10 +44,12 @@ impl Model {
         let addresses = [mapped(LISTENER_V4), LISTENER_V6];
         let port_be = LISTENER_PORT.to_be_bytes();
         let listeners = addresses.into_iter().flat_map(|address| {
+            let address = Source::v6(address);
+            let (high, low) = (address.high(), address.low());
             [
-                Listener::new(address, port_be, TCP),
-                Listener::new(address, port_be, UDP),
-                Listener::any_of(address),
+                Listener::new(high, low, port_be, TCP),
+                Listener::new(high, low, port_be, UDP),
+                Listener::any_of(high, low),
             ]
         });
         Self {

@@ -49,6 +49,18 @@ impl Pair {
         }
     }
 
+    /// Makes another veth, both ends of it near.
+    pub(crate) fn add_interface(&self, name: &str) {
+        let peer = format!("{name}p");
+        let link = ["link", "add", name, "type", "veth", "peer", "name", &peer];
+        ip(&[&["-n", &self.near][..], &link].concat());
+    }
+
+    /// Deletes one of the near interfaces.
+    pub(crate) fn delete_interface(&self, name: &str) {
+        ip(&["-n", &self.near, "link", "delete", name]);
+    }
+
     /// Runs `body` on a thread inside the near namespace.
     pub(crate) fn near<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         inside(&self.near, body)

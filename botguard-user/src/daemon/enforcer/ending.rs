@@ -1,6 +1,7 @@
 //! What ends by itself: blocks, what is imported or of a system, and the mode set by command.
 
 use super::Enforcer;
+use super::lists::passable;
 use crate::store::Change;
 use crate::words::clock::Wall;
 
@@ -17,6 +18,7 @@ impl Enforcer {
         if ended.is_empty() {
             return 0;
         }
+        let lists = passable(lists);
         let networks: Vec<_> = ended.iter().map(|block| block.network).collect();
         self.kernel.lock().refresh(&lists, &networks, now);
         for block in &ended {

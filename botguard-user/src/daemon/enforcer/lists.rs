@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use parking_lot::RwLockUpgradableReadGuard;
+use parking_lot::{RwLockUpgradableReadGuard, RwLockWriteGuard};
 
 use super::operator::durable;
 use super::{Enforcer, OperatorError};
@@ -265,6 +265,14 @@ impl Enforcer {
         drop(kernel);
         Ok(self.submit(changes))
     }
+}
+
+/// Lets readers pass while the kernel follows, which takes long where it has to be filled anew.
+/// Other changes wait, so that list, kernel and journal see them in one order.
+pub(super) fn passable(
+    lists: RwLockWriteGuard<'_, BlockList>,
+) -> RwLockUpgradableReadGuard<'_, BlockList> {
+    RwLockWriteGuard::downgrade_to_upgradable(lists)
 }
 
 /// Whom no list may block, in one order, so that two guards compare.

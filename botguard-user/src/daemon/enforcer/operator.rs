@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::Enforcer;
 use super::asns::BlockedAsn;
-use super::lists::OnRefusal;
+use super::lists::{OnRefusal, passable};
 use crate::enforcement::import::ImportError;
 use crate::enforcement::import::gates::Refusal;
 use crate::enforcement::kernel::KernelError;
@@ -184,6 +184,7 @@ impl Enforcer {
             Change::PutBlock(block.clone())
         });
         let changes = changes.collect();
+        let lists = passable(lists);
         self.kernel.lock().refresh(&lists, &request.networks, now);
         let receipt = self.submit(changes);
         drop(lists);
@@ -252,6 +253,7 @@ impl Enforcer {
         } else {
             Default::default()
         };
+        let lists = passable(lists);
         // Kept as the kernel's problem.
         let _noted: Result<(), KernelError> = self.kernel.lock().fill(&lists, now);
         let changes = (blocks.iter())
@@ -282,6 +284,7 @@ impl Enforcer {
             lists.allow(allow.clone());
             changes.push(Change::PutAllow(allow));
         }
+        let lists = passable(lists);
         self.kernel.lock().refresh(&lists, networks, now);
         let receipt = self.submit(changes);
         drop(lists);
@@ -296,6 +299,7 @@ impl Enforcer {
             .iter()
             .filter_map(|network| lists.unallow(network))
             .collect();
+        let lists = passable(lists);
         self.kernel.lock().refresh(&lists, networks, now);
         let changes = removed
             .iter()

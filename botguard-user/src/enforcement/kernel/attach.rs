@@ -13,6 +13,7 @@ use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use botguard_common::maps::{HOSTS_V4, HOSTS_V6, Life, NETS_V4, POLICIES, SHAPES, Shape};
+use nix::errno::Errno;
 use nix::net::if_::{if_nameindex, if_nametoindex};
 use nix::poll::poll;
 
@@ -45,7 +46,9 @@ pub(super) fn install(settings: &KernelSettings, pins: &Pins) -> Result<PinLock,
     if !pins.is_complete() {
         let sizes = Sizes::of(&Needs::default())?;
         // Not into links of an older layout, which hold what is in force.
-        Generation::load(pins, &sizes, 0)?.pin(pins)?;
+        let mut empty = Generation::load(pins, &sizes, 0)?;
+        empty.filled_by(|_tables| ())?;
+        empty.pin(pins)?;
     }
 
     for interface in pins.linked_interfaces()? {
@@ -78,7 +81,7 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// Makes empty tables of these sizes, and the program that reads them.
+    /// Makes empty tables of these sizes, and a program that is to read them.
     pub(super) fn load(pins: &Pins, sizes: &Sizes, seed: u64) -> Result<Self, KernelError> {
         let mut loader = EbpfLoader::new();
         for shape in &SHAPES {
@@ -94,9 +97,6 @@ impl Generation {
         let mut object = loader
             .load(object::OBJECT)
             .map_err(|error| KernelError::Load(error.into()))?;
-        for name in [object::FILTER, object::CLOCK] {
-            program(&mut object, name)?.load().map_err(not_loaded)?;
-        }
         for shape in of_generation() {
             let path = pins.aside(&pins.map(shape.name));
             Pins::remove(&path)?;
@@ -110,8 +110,31 @@ impl Generation {
         Ok(Self { object, tables })
     }
 
+    /// Has the kernel load the program while `fill` fills the tables: the verifier takes as long as
+    /// a few hundred thousand entries.
+    ///
+    /// Errors: the kernel does not load the program.
+    pub(super) fn filled_by<T>(
+        &mut self,
+        fill: impl FnOnce(&mut KernelTables) -> T,
+    ) -> Result<T, KernelError> {
+        let Self { object, tables } = self;
+        std::thread::scope(|scope| {
+            let loading = scope.spawn(|| {
+                let mut names = [object::FILTER, object::CLOCK].into_iter();
+                names.try_for_each(|name| program(object, name)?.load().map_err(not_loaded))
+            });
+            let filled = fill(tables);
+            // A panic of the thread has been printed by its own hook.
+            let loaded = loading
+                .join()
+                .unwrap_or_else(|_panic| Err(KernelError::Load("its loading panicked".into())));
+            loaded.map(|()| filled)
+        })
+    }
+
     /// Takes the place of the generation before: in each link between two packets, then in the
-    /// pins.
+    /// pins. A link whose interface is gone sees no packets, and keeps none from the others.
     pub(super) fn take_over(mut self, pins: &Pins) -> Result<KernelTables, KernelError> {
         let filter = program(&mut self.object, object::FILTER)?;
         for interface in pins.linked_interfaces()? {
@@ -120,9 +143,16 @@ impl Generation {
             let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.into()))?;
             let link = XdpLink::try_from(FdLink::from(pinned))
                 .map_err(|error| failed(Box::<DynError>::from(error)))?;
-            filter
-                .attach_to_link(link)
-                .map_err(|error| failed(error.into()))?;
+            match filter.attach_to_link(link) {
+                Ok(_replaced) => {}
+                Err(error) if is_severed(&error) => {
+                    tracing::warn!(
+                        interface,
+                        "the interface is gone, nothing is filtered there"
+                    );
+                }
+                Err(error) => return Err(failed(error.into())),
+            }
         }
         self.pin(pins)
     }
@@ -142,6 +172,12 @@ impl Generation {
         }
         Ok(self.tables)
     }
+}
+
+/// Whether a link's interface is gone: ENOLINK (bpf_xdp_link_update in net/core/dev.c).
+fn is_severed(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(error)
+        if error.io_error.raw_os_error() == Some(Errno::ENOLINK as i32))
 }
 
 /// The maps that each generation has of its own.

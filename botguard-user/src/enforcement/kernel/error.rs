@@ -108,7 +108,7 @@ pub enum KernelError {
         source: aya::maps::MapError,
     },
     /// A pin or directory.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", pin_mend(source.as_ref()))]
     Pin {
         /// Which.
         path: PathBuf,
@@ -158,6 +158,15 @@ fn attach_mend(mode: AttachMode, interface: &str) -> String {
     }
 }
 
+fn pin_mend(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    if kind == Some(io::ErrorKind::PermissionDenied) {
+        "; it takes root"
+    } else {
+        ""
+    }
+}
+
 fn full_mend(error: &aya::maps::MapError) -> &'static str {
     // E2BIG from a hash, ENOSPC from a trie.
     let is_full = matches!(error, aya::maps::MapError::SyscallError(error)
@@ -167,5 +176,20 @@ fn full_mend(error: &aya::maps::MapError) -> &'static str {
         "; it is full: block wider networks, or fewer"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_that_is_not_for_everybody_names_the_mend() {
+        let check = |kind: io::ErrorKind, has_mend| {
+            let error = KernelError::pin("/sys/fs/bpf/botguard", io::Error::from(kind));
+            assert_eq!(error.to_string().ends_with("; it takes root"), has_mend);
+        };
+        check(io::ErrorKind::PermissionDenied, true);
+        check(io::ErrorKind::NotFound, false);
     }
 }

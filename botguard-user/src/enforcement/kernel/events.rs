@@ -62,7 +62,7 @@ impl DropEvents {
     /// Errors: [`KernelError::NotAttached`], or a pin that is not this version's.
     pub fn open(pin_dir: &Path, now: Wall) -> Result<Self, KernelError> {
         let pins = Pins::below(pin_dir);
-        if !pins.program().exists() {
+        if !pins.has_filter()? {
             return Err(KernelError::NotAttached(pins.directory().into()));
         }
         pins.verify()?;

@@ -2,6 +2,7 @@
 //! them. Filled aside, it takes the place of the one before between two packets; until then, and
 //! if anything goes wrong, that one goes on.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -24,23 +25,26 @@ use crate::enforcement::tables::{Contents, Memory, Tables, Tries, contents};
 /// The tables of a generation, to be written.
 pub(super) type KernelTables = Tables<MappedMemory, KernelTries>;
 
-/// Takes the maps of a freshly loaded object.
+/// The tables of a fresh object. Its maps stay open, in it or in them, until its programs are
+/// loaded, which name them by their descriptors.
 pub(super) fn tables_of(object: &mut Ebpf, seed: u64) -> Result<KernelTables, KernelError> {
-    let mut take = |name: &'static str| {
-        let map = object.take_map(name);
-        map.ok_or_else(|| KernelError::Load(format!("no map {name}").into()))
-    };
-    let (memory, tries) = of_maps(&mut take)?;
+    let missing = |name| KernelError::Load(format!("no map {name}").into());
+    let memory = MappedMemory::of(|name, words| {
+        let map = object.map(name).ok_or_else(|| missing(name))?;
+        n_words(name, map, words)
+    })?;
+    let tries = KernelTries::of(|name| object.take_map(name).ok_or_else(|| missing(name)))?;
     Ok(Tables::new(memory, tries, seed))
 }
 
 /// What is pinned, whoever wrote it.
 pub(super) fn pinned_contents(pins: &Pins) -> Result<Contents, KernelError> {
-    let mut open = |name: &'static str| {
+    let open = |name: &'static str| {
         let map = MapData::from_pin(pins.map(name)).and_then(Map::from_map_data);
         of_map(name, map)
     };
-    let (memory, tries) = of_maps(&mut open)?;
+    let memory = MappedMemory::of(|name, words| n_words(name, &open(name)?, words))?;
+    let tries = KernelTries::of(open)?;
     let policies = open(POLICIES)?;
     let policies: aya::maps::Array<_, Entry> = of_map(POLICIES, policies.try_into())?;
     let entry = |policy| policies.get(&policy, 0).unwrap_or_default();
@@ -54,34 +58,15 @@ pub(super) fn pinned_header(pins: &Pins) -> Result<Header, KernelError> {
     of_map(HEADER, header.get(&0, 0))
 }
 
-fn of_maps(
-    map: &mut impl FnMut(&'static str) -> Result<Map, KernelError>,
-) -> Result<(MappedMemory, KernelTries), KernelError> {
-    let memory = MappedMemory {
-        filter_v4: mapped(FILTER_V4, &map(FILTER_V4)?, 1)?,
-        hosts_v4: mapped(HOSTS_V4, &map(HOSTS_V4)?, SLOTS_V4)?,
-        nets_v4: mapped(NETS_V4, &map(NETS_V4)?, 256)?,
-        filter_v6_32: mapped(FILTER_V6_32, &map(FILTER_V6_32)?, 1)?,
-        filter_v6_48: mapped(FILTER_V6_48, &map(FILTER_V6_48)?, 1)?,
-        hosts_v6: mapped(HOSTS_V6, &map(HOSTS_V6)?, WORDS_V6)?,
-        policies: mapped(POLICIES, &map(POLICIES)?, 4)?,
-        header: mapped(HEADER, &map(HEADER)?, 3)?,
-    };
-    let tries = KernelTries {
-        nets_v6: of_map(NETS_V6, map(NETS_V6)?.try_into())?,
-        allow_v4: of_map(ALLOW_V4, map(ALLOW_V4)?.try_into())?,
-        allow_v6: of_map(ALLOW_V6, map(ALLOW_V6)?.try_into())?,
-    };
-    Ok((memory, tries))
-}
-
-fn mapped<W: Word>(name: &'static str, map: &Map, words: usize) -> Result<Mapping<W>, KernelError> {
+/// A map's file descriptor, duplicated, and how many words it holds.
+fn n_words(name: &'static str, map: &Map, words: usize) -> Result<(OwnedFd, usize), KernelError> {
     let Map::Array(data) = map else {
         return Err(KernelError::Load(format!("map {name} is no array").into()));
     };
     let info = of_map(name, data.info())?;
-    let n_words = info.max_entries() as usize * words;
-    Mapping::of(data.fd(), n_words).map_err(|source| KernelError::pin(name, source))
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(|source| KernelError::pin(name, source))?;
+    Ok((fd, info.max_entries() as usize * words))
 }
 
 /// The mapped memory of a generation's maps.
@@ -95,6 +80,30 @@ pub(super) struct MappedMemory {
     hosts_v6: Mapping<AtomicU64>,
     policies: Mapping<AtomicU64>,
     header: Mapping<AtomicU64>,
+}
+
+impl MappedMemory {
+    /// Maps what `open` finds by name, given the words of an entry.
+    fn of(
+        open: impl Fn(&'static str, usize) -> Result<(OwnedFd, usize), KernelError>,
+    ) -> Result<Self, KernelError> {
+        fn mapped<W: Word>(
+            name: &'static str,
+            (fd, n_words): (OwnedFd, usize),
+        ) -> Result<Mapping<W>, KernelError> {
+            Mapping::of(fd, n_words).map_err(|source| KernelError::pin(name, source))
+        }
+        Ok(Self {
+            filter_v4: mapped(FILTER_V4, open(FILTER_V4, 1)?)?,
+            hosts_v4: mapped(HOSTS_V4, open(HOSTS_V4, SLOTS_V4)?)?,
+            nets_v4: mapped(NETS_V4, open(NETS_V4, 256)?)?,
+            filter_v6_32: mapped(FILTER_V6_32, open(FILTER_V6_32, 1)?)?,
+            filter_v6_48: mapped(FILTER_V6_48, open(FILTER_V6_48, 1)?)?,
+            hosts_v6: mapped(HOSTS_V6, open(HOSTS_V6, WORDS_V6)?)?,
+            policies: mapped(POLICIES, open(POLICIES, 4)?)?,
+            header: mapped(HEADER, open(HEADER, 4)?)?,
+        })
+    }
 }
 
 impl Memory for MappedMemory {
@@ -136,6 +145,18 @@ pub(super) struct KernelTries {
     nets_v6: LpmTrie<MapData, [u8; 16], u32>,
     allow_v4: LpmTrie<MapData, [u8; 4], u32>,
     allow_v6: LpmTrie<MapData, [u8; 16], u32>,
+}
+
+impl KernelTries {
+    fn of(
+        mut open: impl FnMut(&'static str) -> Result<Map, KernelError>,
+    ) -> Result<Self, KernelError> {
+        Ok(Self {
+            nets_v6: of_map(NETS_V6, open(NETS_V6)?.try_into())?,
+            allow_v4: of_map(ALLOW_V4, open(ALLOW_V4)?.try_into())?,
+            allow_v6: of_map(ALLOW_V6, open(ALLOW_V6)?.try_into())?,
+        })
+    }
 }
 
 impl std::fmt::Debug for KernelTries {

@@ -1,9 +1,13 @@
 //! Typed handles on the maps that last as long as the pins: listeners, mode, counters, events.
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use std::sync::atomic::AtomicU64;
+
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
+use botguard_common::lookup::WORDS_V6;
+use botguard_common::mapping::Mapping;
 use botguard_common::maps::{
-    CLOCK, CONFIG, ClockReading, Config, EXITS, LISTENERS, Listener, RULE_COUNTERS, RULE_NAMES,
-    RULES, RuleCounters, RuleName,
+    CLOCK, CONFIG, ClockReading, Config, EXITS, LISTENER_BUCKETS, LISTENERS, RULE_COUNTERS,
+    RULE_NAMES, RULES, RuleCounters, RuleName,
 };
 
 use super::error::KernelError;
@@ -13,7 +17,7 @@ use crate::words::rule::Rule;
 
 /// The maps.
 pub(super) struct Lasting {
-    pub(super) listeners: HashMap<MapData, Listener, u32>,
+    pub(super) listeners: Mapping<AtomicU64>,
     pub(super) config: Array<MapData, Config>,
     pub(super) exits: PerCpuArray<MapData, u64>,
     pub(super) rule_names: Array<MapData, RuleName>,
@@ -27,7 +31,7 @@ pub(super) const PRESENT: u32 = 1;
 impl Lasting {
     pub(super) fn open(pins: &Pins) -> Result<Self, KernelError> {
         Ok(Self {
-            listeners: open(pins, LISTENERS)?,
+            listeners: listeners(pins)?,
             config: open(pins, CONFIG)?,
             exits: open(pins, EXITS)?,
             rule_names: open(pins, RULE_NAMES)?,
@@ -97,6 +101,13 @@ pub(super) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
         }
         result => result,
     }
+}
+
+fn listeners(pins: &Pins) -> Result<Mapping<AtomicU64>, KernelError> {
+    let path = pins.map(LISTENERS);
+    let map = of_map(LISTENERS, MapData::from_pin(&path))?;
+    let n_words = LISTENER_BUCKETS as usize * WORDS_V6;
+    Mapping::of(map.fd(), n_words).map_err(|source| KernelError::pin(&path, source))
 }
 
 /// A pinned map.

@@ -57,12 +57,25 @@ impl Pins {
         self.directory.join(format!("{ASIDE_PREFIX}{name}"))
     }
 
+    /// Whether there are pins, of this or an older layout.
+    pub(super) fn exist_in_any_layout(&self) -> bool {
+        let older = |layout| self.directory.with_file_name(format!("v{layout}"));
+        self.directory.exists() || (1..LAYOUT).any(|layout| older(layout).exists())
+    }
+
+    /// Whether a filter is pinned.
+    ///
+    /// Errors: nobody without privileges sees what is pinned; that is not as if nothing was.
+    pub(super) fn has_filter(&self) -> Result<bool, KernelError> {
+        let path = self.program();
+        path.try_exists()
+            .map_err(|error| KernelError::pin(path, error))
+    }
+
     /// Whether everything is pinned that a filter consists of. It is not where a first set-up was
     /// killed in the middle.
     pub(super) fn is_complete(&self) -> bool {
-        let maps = SHAPES.iter().map(|shape| self.map(shape.name));
-        maps.chain([self.program(), self.clock_program()])
-            .all(|path| path.exists())
+        self.all().all(|path| path.exists())
     }
 
     /// Interfaces that have a pinned link.
@@ -192,18 +205,24 @@ impl Pins {
         }
     }
 
+    /// Removes what was to replace pins and did not.
+    pub(super) fn remove_aside(&self) -> Result<(), KernelError> {
+        self.all()
+            .try_for_each(|path| Self::remove(&self.aside(&path)))
+    }
+
+    /// Every pin but those of links.
+    fn all(&self) -> impl Iterator<Item = PathBuf> {
+        let maps = SHAPES.iter().map(|shape| self.map(shape.name));
+        maps.chain([self.program(), self.clock_program()])
+    }
+
     /// Removes everything but links, and the directories, the configured one too if nothing is
     /// left in it.
     pub(super) fn remove_all(&self) -> Result<(), KernelError> {
-        Self::remove(&self.program())?;
-        Self::remove(&self.clock_program())?;
-        for shape in &SHAPES {
-            let path = self.map(shape.name);
-            Self::remove(&self.aside(&path))?;
+        self.remove_aside()?;
+        for path in self.all() {
             Self::remove(&path)?;
-        }
-        for path in [self.program(), self.clock_program()] {
-            Self::remove(&self.aside(&path))?;
         }
         fs::remove_dir(&self.directory)
             .map_err(|error| KernelError::pin(&self.directory, error))?;
@@ -265,7 +284,6 @@ fn words(kind: &str, key: u32, value: u32, capacity: u32, flags: u32) -> String 
 /// As aya's `MapType` prints.
 const fn kind_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::Hash => "Hash",
         Kind::Array => "Array",
         Kind::PerCpuArray => "PerCpuArray",
         Kind::LpmTrie => "LpmTrie",

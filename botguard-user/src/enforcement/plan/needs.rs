@@ -5,16 +5,22 @@ use ipnet::IpNet;
 use crate::enforcement::layer_index::Family;
 use crate::enforcement::list::BlockList;
 use crate::enforcement::tables::Needs;
+use crate::enforcement::tables::sizes::MOST_POLICIES;
 use crate::words::network_set::Prefix;
+
+/// The shortest tick: 256 jiffies of a millisecond.
+const TICK_MS: u64 = 256;
 
 /// Counts what is to stand in the tables.
 #[must_use]
 pub fn needs(list: &BlockList) -> Needs {
     let mut pages = Pages::default();
     let mut needs = Needs {
-        // Every end of a single block may be one of its own; layers have one each, and as many
-        // again where they lie in one another.
-        policies: list.n_ends() + 8 * list.layer_index().layers().len(),
+        // Blocks that end in the same tick share a policy, if they are of one kind, as bans are;
+        // layers have one each, and as many again where they lie in one another. An estimate: what
+        // is too small is made larger, so that none of it is a reason to refuse.
+        policies: (2 * list.n_ends(TICK_MS) + 8 * list.layer_index().layers().len())
+            .min(MOST_POLICIES),
         ..Needs::default()
     };
     let mut count = |network: &IpNet| match network {

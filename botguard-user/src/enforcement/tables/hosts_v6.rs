@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
-use botguard_common::hash::{buckets_v6, cell_32, cell_48};
+use botguard_common::hash::{buckets_v6, cell_48, cells_32};
 use botguard_common::lookup::{HOSTS, SLOTS_V6, WORDS_V6, high, low, meta_v6};
 
 use super::hosts_v4::set_bits;
@@ -77,7 +77,9 @@ impl<M: Memory, T: Tries> Tables<M, T> {
         self.n_hosts += 1;
         let seed = self.header.seed;
         set_bits(self.memory.filter_v6_48(), cell_48(host.high, seed), HOSTS);
-        set_bits(self.memory.filter_v6_32(), cell_32(host.high, seed), HOSTS);
+        for cell in cells_32(host.high, seed) {
+            set_bits(self.memory.filter_v6_32(), cell, HOSTS);
+        }
         Ok(())
     }
 

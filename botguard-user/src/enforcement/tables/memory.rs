@@ -109,7 +109,7 @@ impl OwnMemory {
             filter_v6_48: words(maps::FILTER_V6_48_WORDS as usize),
             hosts_v6: words(sizes.buckets_v6 as usize * WORDS_V6),
             policies: words(sizes.policies as usize * 4),
-            header: words(3),
+            header: words(4),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use botguard_common::hash::{cell_32, cell_48};
+use botguard_common::hash::{cell_48, cells_32};
 use botguard_common::lookup::{HOSTS, IS_LONG, NETWORKS};
 use ipnet::Ipv6Net;
 
@@ -58,18 +58,22 @@ impl<M: Memory, T: Tries> Tables<M, T> {
                     word.store(word.load(Relaxed) | ALL, Release);
                 }
             }
-            16..40 => {
-                let n_cells = 1_u64 << 32_u8.saturating_sub(len);
-                for number in 0..n_cells {
-                    set_bits(wide, cell_32(high + (number << 32), seed), NETWORKS);
+            16..36 => {
+                let n_nets = 1_u64 << 32_u8.saturating_sub(len);
+                for number in 0..n_nets {
+                    for cell in cells_32(high + (number << 32), seed) {
+                        set_bits(wide, cell, NETWORKS);
+                    }
                 }
             }
-            40.. => {
+            36.. => {
                 let n_cells = 1_u64 << 48_u8.saturating_sub(len);
                 for number in 0..n_cells {
                     set_bits(narrow, cell_48(high + (number << 16), seed), NETWORKS);
                 }
-                set_bits(wide, cell_32(high, seed), HOSTS);
+                for cell in cells_32(high, seed) {
+                    set_bits(wide, cell, HOSTS);
+                }
             }
         }
     }

@@ -1,7 +1,9 @@
 //! How large the tables of a generation are: for what is to stand in them, with room to grow.
 
 use botguard_common::lookup::{SLOTS_V4, SLOTS_V6};
-use botguard_common::maps::{LEAST_BUCKETS, LEAST_PAGES, LEAST_POLICIES, ROOT_PAGES};
+use botguard_common::maps::{
+    HOSTS_V4, HOSTS_V6, LEAST_BUCKETS, LEAST_PAGES, LEAST_POLICIES, NETS_V4, POLICIES, ROOT_PAGES,
+};
 
 use super::Full;
 
@@ -16,6 +18,22 @@ pub struct Needs {
     pub pages: usize,
     /// Distinct policies.
     pub policies: usize,
+}
+
+impl Needs {
+    /// More of what a table of these sizes had too little room for, and of nothing else.
+    #[must_use]
+    pub fn grown(mut self, Full(table): Full, sizes: &Sizes) -> Self {
+        // As many hosts as there are slots take twice the buckets.
+        let slots = |buckets: u32, slots: usize| buckets as usize * slots;
+        match table {
+            HOSTS_V4 => self.hosts_v4 = slots(sizes.buckets_v4, SLOTS_V4),
+            HOSTS_V6 => self.hosts_v6 = slots(sizes.buckets_v6, SLOTS_V6),
+            NETS_V4 => self.pages = 2 * sizes.pages as usize,
+            _ => self.policies = 2 * sizes.policies as usize,
+        }
+        self
+    }
 }
 
 /// Capacities of the tables that grow.
@@ -37,10 +55,10 @@ impl Sizes {
     /// Errors: more than the tables can be made for; the operator's fault.
     pub fn of(needs: &Needs) -> Result<Self, Full> {
         Ok(Self {
-            buckets_v4: buckets(needs.hosts_v4, SLOTS_V4, "hosts_v4")?,
-            buckets_v6: buckets(needs.hosts_v6, SLOTS_V6, "hosts_v6")?,
-            pages: with_room(needs.pages, MOST_PAGES, "nets_v4")?.max(LEAST_PAGES) + ROOT_PAGES,
-            policies: with_room(needs.policies, MOST_POLICIES, "policies")?.max(LEAST_POLICIES),
+            buckets_v4: buckets(needs.hosts_v4, SLOTS_V4, HOSTS_V4)?,
+            buckets_v6: buckets(needs.hosts_v6, SLOTS_V6, HOSTS_V6)?,
+            pages: (with_room(needs.pages, MOST_PAGES, NETS_V4)? + ROOT_PAGES).max(LEAST_PAGES),
+            policies: with_room(needs.policies, MOST_POLICIES, POLICIES)?.max(LEAST_POLICIES),
         })
     }
 }
@@ -50,7 +68,7 @@ const MOST_BUCKETS: usize = 1 << 22;
 /// 512 MiB.
 const MOST_PAGES: usize = 1 << 19;
 /// 32 MiB.
-const MOST_POLICIES: usize = 1 << 20;
+pub const MOST_POLICIES: usize = 1 << 20;
 
 /// A power of two, so that at most 7 of 10 slots are taken: with two choices a bucket overflows
 /// there hardly ever, and then one host moves.
@@ -86,6 +104,33 @@ mod tests {
         };
         // 16 MiB.
         assert_eq!(Sizes::of(&needs).unwrap().buckets_v4, 1 << 18);
+    }
+
+    /// A list that has room in one table is not refused for what another lacks.
+    #[test]
+    fn what_was_full_grows_and_nothing_else() {
+        let check = |table, larger: fn(&Sizes) -> u32| {
+            let needs = Needs {
+                hosts_v4: 15_000_000,
+                ..Needs::default()
+            };
+            let sizes = Sizes::of(&needs).unwrap();
+            let grown = needs.grown(Full(table), &sizes);
+            let grown_sizes = Sizes::of(&grown).unwrap();
+            assert!(larger(&grown_sizes) > larger(&sizes), "{table}");
+            assert_eq!(grown_sizes.buckets_v4, sizes.buckets_v4, "{table}");
+        };
+        check("policies", |sizes| sizes.policies);
+        check("nets_v4", |sizes| sizes.pages);
+        check("hosts_v6", |sizes| sizes.buckets_v6);
+        // The last size there is.
+        let needs = Needs {
+            hosts_v4: 15_000_000,
+            ..Needs::default()
+        };
+        let sizes = Sizes::of(&needs).unwrap();
+        let grown = needs.grown(Full("hosts_v4"), &sizes);
+        assert_eq!(Sizes::of(&grown), Err(Full("hosts_v4")));
     }
 
     #[test]

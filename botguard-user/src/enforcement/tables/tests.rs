@@ -215,7 +215,20 @@ fn a_reader_never_sees_a_change_in_part() {
         }
     }
 
-    let sizes = Sizes::of(&Needs::default()).unwrap();
+    /// Ends the reader also where the writer fails.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    // A page for each hole that is cut: they are not used again.
+    let needs = Needs {
+        pages: 300,
+        ..Needs::default()
+    };
+    let sizes = Sizes::of(&needs).unwrap();
     let memory = std::sync::Arc::new(OwnMemory::new(&sizes));
     let mut tables = Tables::new(std::sync::Arc::clone(&memory), OwnTries::default(), 1);
     let policy = {
@@ -258,6 +271,7 @@ fn a_reader_never_sees_a_change_in_part() {
                 assert_eq!(network_v4(&shared, 0x0b00_0000), 0);
             }
         });
+        let _over = Over(&is_over);
         for round in 0..300 {
             for number in n_stay..n_stay + 150 {
                 // It may be full by now.
@@ -283,6 +297,5 @@ fn a_reader_never_sees_a_change_in_part() {
             }
             painter.finish(&mut tables).unwrap();
         }
-        is_over.store(true, Relaxed);
     });
 }

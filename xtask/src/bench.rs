@@ -1,0 +1,72 @@
+//! `cargo xtask bench`: installs the filters to measure beside, builds, and runs a harness.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+
+use crate::cargo::{announce, cargo};
+
+/// `bench WHAT`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The filter in the kernel, beside xdp-filter, nftables, ipset and the kernel's own maps
+    Kernel(Kernel),
+}
+
+/// `bench kernel [--json FILE] [--quick] [OPTIONS]`.
+#[derive(clap::Args)]
+struct Kernel {
+    /// Options of the harness: --json FILE, --asn FILE, --quick, --only PARTS, --rounds N
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "OPTIONS"
+    )]
+    options: Vec<String>,
+}
+
+/// Builds and measures.
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    match &arguments.what {
+        What::Kernel(kernel) => {
+            xtask::setup::run_for_bench()?;
+            run_kernel(root, "bench", &kernel.options)
+        }
+    }
+}
+
+/// Whether the harness and its programs work, in seconds; no figures to keep.
+pub(crate) fn smoke(root: &Path) -> Result<()> {
+    xtask::setup::run_for_bench()?;
+    run_kernel(root, "test", &["--quick".to_owned()])
+}
+
+/// `cargo bench` measures, `cargo test` builds faster.
+fn run_kernel(root: &Path, command: &str, options: &[String]) -> Result<()> {
+    announce("building the programs of the bench");
+    let object = xtask::bpf::build_bench(root)?;
+    let object = object
+        .to_str()
+        .context("the workspace's path is not UTF-8")?;
+    // Paths of options are the caller's, but cargo runs a bench in its package's directory.
+    let here = std::env::current_dir().context("current directory")?;
+    let here = here
+        .to_str()
+        .context("the current directory is not UTF-8")?;
+    let harness = ["--package", "botguard-tests", "--bench", "kernel", "--"];
+    let ours = ["--object", object, "--directory", here];
+    let options: Vec<_> = options
+        .iter()
+        .map(String::as_str)
+        .filter(|o| *o != "--")
+        .collect();
+    let arguments = [&[command][..], &harness, &ours, &options].concat();
+    cargo(root, "bench of the kernel half", &arguments, &[])
+}
