@@ -127,14 +127,17 @@ impl Tables for Blocked {
     }
 
     fn has_listener(&self, listener: &Listener) -> bool {
-        let Listener { address, .. } = *listener;
-        [mapped(LISTENER_V4), LISTENER_V6].contains(&address)
-            && [
-                Listener::new(address, LISTENER_PORT.to_be_bytes(), TCP),
-                Listener::new(address, LISTENER_PORT.to_be_bytes(), UDP),
-                Listener::any_of(address),
+        let port_be = LISTENER_PORT.to_be_bytes();
+        let addresses = [mapped(LISTENER_V4), LISTENER_V6].map(Source::v6);
+        let keys = addresses.map(|address| {
+            let (high, low) = (address.high(), address.low());
+            [
+                Listener::new(high, low, port_be, TCP),
+                Listener::new(high, low, port_be, UDP),
+                Listener::any_of(high, low),
             ]
-            .contains(listener)
+        });
+        keys.as_flattened().contains(listener)
     }
 
     fn now(&self) -> u32 {
