@@ -2,7 +2,9 @@
 //! with the same random numbers, so that two machines look at the same inputs.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -35,11 +37,11 @@ const TARGETS: [Target; 2] = [
 /// Errors: a target found an input that it does not hold for; libFuzzer has said which, and where
 /// it is kept.
 pub(crate) fn run(root: &Path, factor: u64) -> Result<()> {
-    let wrapper = root.join("tests/fuzz/rustc.sh");
+    let wrapper = std::env::current_exe().context("where xtask is")?;
     let Some(wrapper) = wrapper.to_str() else {
         bail!("{}: Cargo takes wrappers as text only", wrapper.display());
     };
-    let variables = [("RUSTC_WORKSPACE_WRAPPER", wrapper)];
+    let variables = [("RUSTC_WORKSPACE_WRAPPER", wrapper), (AS_WRAPPER, "1")];
     cargo(
         root,
         "building the fuzz targets",
@@ -82,3 +84,42 @@ pub(crate) fn run(root: &Path, factor: u64) -> Result<()> {
     }
     Ok(())
 }
+
+/// Set where Cargo calls xtask in place of rustc.
+const AS_WRAPPER: &str = "BOTGUARD_FUZZ_RUSTC";
+
+/// Whether this is xtask at all, or called by Cargo in place of rustc.
+pub(crate) fn is_wrapper() -> bool {
+    std::env::var_os(AS_WRAPPER).is_some()
+}
+
+/// rustc with the coverage that libFuzzer is guided by, for the crates that are fuzzed. All else is
+/// built as ever and shared with the other builds; build scripts could not be linked with it.
+///
+/// Errors: rustc cannot be started.
+pub(crate) fn instead_of_rustc() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let rustc = arguments.next().context("called as rustc without it")?;
+    let arguments: Vec<_> = arguments.collect();
+    let name = (arguments.iter())
+        .position(|argument| argument == "--crate-name")
+        .and_then(|place| arguments.get(place + 1)?.to_str());
+    let mut command = Command::new(rustc);
+    command.args(&arguments);
+    if name.is_some_and(|name| {
+        ["botguard", "botguard_common", "botguard_fuzz"].contains(&name)
+            || name.starts_with("fuzz_")
+    }) {
+        command.args(COVERAGE);
+    }
+    Err(command.exec()).context("rustc")
+}
+
+/// As cargo-fuzz has it, without the sanitizers, which stable has not.
+const COVERAGE: [&str; 5] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];

@@ -40,7 +40,12 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match run_task(Arguments::parse().task) {
+    let done = if fuzz::is_wrapper() {
+        fuzz::instead_of_rustc()
+    } else {
+        run_task(Arguments::parse().task)
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cargo::announce(&format!("failed: {error:#}"));
