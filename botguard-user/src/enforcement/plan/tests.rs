@@ -18,6 +18,8 @@ use crate::enforcement::tables::memory::{OwnMemory, OwnTries};
 use crate::words::block::{Allow, Origin};
 use crate::words::layer::{Group, NamedList, Terms};
 
+mod examples;
+
 /// At this rate a tick is a second, so that whole seconds compare exactly.
 const RATE: u32 = 256;
 
@@ -234,30 +236,6 @@ fn listed(list: &BlockList) -> Vec<IpNet> {
     let layers = list.layers().compile();
     let layers = layers.iter().flat_map(|layer| layer.networks.iter());
     single.chain(allows).chain(layers).collect()
-}
-
-#[test]
-fn blocks_that_end_together_take_one_policy() {
-    let block = |host: u32, second| Block {
-        network: IpNet::from(IpAddr::from(host.to_be_bytes())),
-        origin: Origin::Automatic,
-        scope: Scope::Listeners,
-        effect: Effect::Drop,
-        created: at(0),
-        expires: Some(at(second)),
-        reason: String::new(),
-    };
-    let mut list = BlockList::default();
-    for host in 0..10_000 {
-        list.insert(block(host, 1 + u64::from(host % 10)));
-    }
-    assert_eq!(needs(&list).policies, 20);
-    assert_eq!(filled(&list, 1).n_entries(), 10_000);
-    // However many there are, an estimate is no reason to refuse them.
-    for second in 0..600_000 {
-        list.insert(block(0, 100 + second));
-    }
-    assert!(Sizes::of(&needs(&list)).is_ok());
 }
 
 proptest! {
