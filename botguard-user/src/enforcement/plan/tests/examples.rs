@@ -139,6 +139,11 @@ fn the_filter_leads_to_what_stands_and_to_nothing_else() {
         "192.0.2.8/32",
         "198.51.100.64/26",
         "203.0.113.0/32",
+        "2001:db8::/48",
+        "2001:db8::/64",
+        "2001:db8::/80",
+        "2001:db8::1/128",
+        "2001:db8:1::/44",
     ];
     let layers = NamedList {
         name: "a".parse().unwrap(),
