@@ -72,3 +72,33 @@ fn requests_pass_while_the_kernel_follows() {
     });
     sees(2);
 }
+
+/// Readers wait behind one who waits to write: nobody who takes long may be a reader.
+#[test]
+fn requests_pass_while_a_ban_waits_for_a_filling() {
+    let directory = tempfile::tempdir().unwrap();
+    let enforcer = enforcer(directory.path());
+    let now = Wall::from_unix_ms(1_000_000);
+    std::thread::scope(|scope| {
+        // The kernel is busy.
+        let kernel = enforcer.kernel.lock();
+        scope.spawn(|| enforcer.fill(now));
+        while !enforcer.lists.is_locked() {
+            std::thread::yield_now();
+        }
+        let (begin, begun) = std::sync::mpsc::channel();
+        let enforcer = &enforcer;
+        scope.spawn(move || {
+            begin.send(()).unwrap();
+            ban(enforcer, [192, 0, 2, 1].into());
+        });
+        begun.recv().unwrap();
+        for _ in 0..20_000 {
+            let lists = enforcer.lists.try_read_for(Duration::from_secs(20));
+            assert_eq!(lists.expect("a reader waits").count(Origin::Automatic), 0);
+            std::thread::yield_now();
+        }
+        drop(kernel);
+    });
+    assert_eq!(enforcer.count(Origin::Automatic), 1);
+}

@@ -2,207 +2,240 @@
 //! a naive reading of the lists at every later time; refreshing agrees with filling anew; and at no
 //! store in between does a table say what neither says.
 
-use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use botguard_common::lookup::{Found, find};
+use botguard_common::packet::Source;
 use proptest::prelude::*;
 
 use super::*;
+use crate::enforcement::list::is_live;
 use crate::enforcement::recovery::recover;
 use crate::enforcement::tables::Sizes;
 use crate::enforcement::tables::memory::{OwnMemory, OwnTries};
 use crate::words::block::{Allow, Origin};
 use crate::words::layer::{Group, NamedList, Terms};
 
-mod random;
+mod examples;
 
-use random::{
-    allows, at, blocks, clock, filled, layers, list_of, listed, naive, rules_of, said, sources,
-};
+/// At this rate a tick is a second, so that whole seconds compare exactly.
+const RATE: u32 = 256;
 
-#[test]
-fn blocks_that_end_together_take_one_policy() {
-    let block = |host: u32, second| Block {
-        network: IpNet::from(IpAddr::from(host.to_be_bytes())),
-        origin: Origin::Automatic,
-        scope: Scope::Listeners,
-        effect: Effect::Drop,
-        created: at(0),
-        expires: Some(at(second)),
-        reason: String::new(),
+type OwnTables = Tables<OwnMemory, OwnTries>;
+
+fn at(second: u64) -> Wall {
+    Wall::from_unix_ms(1_000_000).after(Duration::from_secs(second))
+}
+
+fn clock(second: u64) -> KernelClock {
+    KernelClock {
+        jiffies: (second + 5) * 256,
+        jiffies_per_second: RATE,
+        wall: at(second),
+    }
+}
+
+fn rules_of(list: &BlockList) -> RuleNumbers {
+    let mut rules = RuleNumbers::default();
+    rules.follow(list.layer_rules()).unwrap();
+    rules
+}
+
+fn filled(list: &BlockList, seed: u64) -> OwnTables {
+    let sizes = Sizes::of(&needs(list)).unwrap();
+    let mut tables = Tables::new(OwnMemory::new(&sizes), OwnTries::default(), seed);
+    let plan = Plan {
+        list,
+        clock: &clock(0),
+        rules: &rules_of(list),
     };
-    let mut list = BlockList::default();
-    for host in 0..10_000 {
-        list.insert(block(host, 1 + u64::from(host % 10)));
-    }
-    assert_eq!(needs(&list).policies, 20);
-    assert_eq!(filled(&list, 1).n_entries(), 10_000);
-    // However many there are, an estimate is no reason to refuse them.
-    for second in 0..600_000 {
-        list.insert(block(0, 100 + second));
-    }
-    assert!(Sizes::of(&needs(&list)).is_ok());
+    fill(plan, &mut tables).unwrap();
+    tables
 }
 
-/// Tries that look at the buckets at each change of an allow.
-#[derive(Debug)]
-struct Watching {
-    tries: OwnTries,
-    memory: Arc<OwnMemory>,
-    /// How many hosts stood in the buckets at each change.
-    seen: Vec<usize>,
-}
-
-impl Watching {
-    fn look(&mut self) {
-        let slots = self.memory.hosts_v4().iter();
-        let n_hosts = slots.filter(|slot| slot.load(Ordering::Relaxed) != 0);
-        self.seen.push(n_hosts.count());
-    }
-}
-
-impl Tries for Watching {
-    type Error = Infallible;
-
-    fn put_net_v6(&mut self, network: Ipv6Net, policy: u32) -> Result<(), Infallible> {
-        self.tries.put_net_v6(network, policy)
-    }
-
-    fn delete_net_v6(&mut self, network: Ipv6Net) -> Result<(), Infallible> {
-        self.tries.delete_net_v6(network)
-    }
-
-    fn allow(&mut self, network: IpNet) -> Result<(), Infallible> {
-        self.look();
-        self.tries.allow(network)
-    }
-
-    fn unallow(&mut self, network: IpNet) -> Result<(), Infallible> {
-        self.look();
-        self.tries.unallow(network)
-    }
-
-    fn nets_v6(&self) -> Result<Vec<(Ipv6Net, u32)>, Infallible> {
-        self.tries.nets_v6()
-    }
-
-    fn allows(&self) -> Result<Vec<IpNet>, Infallible> {
-        self.tries.allows()
-    }
-}
-
-fn single(network: &str) -> Block {
-    Block {
-        network: network.parse().unwrap(),
-        origin: Origin::Operator,
-        scope: Scope::Listeners,
-        effect: Effect::Drop,
-        created: at(0),
-        expires: None,
-        reason: String::new(),
-    }
-}
-
-fn allowed(network: &str) -> Allow {
-    Allow {
-        network: network.parse().unwrap(),
-        created: at(0),
-        reason: String::new(),
-    }
-}
-
-/// A packet of the allowed source is asked for in the allow list for as long as the block stands.
-#[test]
-fn an_allow_is_there_before_the_hole_and_until_the_hole_is_closed() {
-    let sizes = Sizes::of(&Default::default()).unwrap();
-    let memory = Arc::new(OwnMemory::new(&sizes));
-    let watching = Watching {
-        tries: OwnTries::default(),
-        memory: Arc::clone(&memory),
-        seen: vec![],
+/// What tables say of a source: each kind of term, whether it is live.
+fn said(tables: &OwnTables, source: IpAddr, second: u64) -> [bool; 4] {
+    let address = match source {
+        IpAddr::V4(v4) => Source::v4(v4.octets()),
+        IpAddr::V6(v6) => Source::v6(v6.octets()),
     };
-    let mut tables = Tables::new(memory, watching, 3);
-    let rules = rules_of(&BlockList::default());
-    let network = "192.0.2.0/24".parse().unwrap();
-    let mut list = BlockList::default();
-    list.insert(single("192.0.2.7/32"));
-    for is_allowed in [false, true, false] {
-        if is_allowed {
-            list.allow(allowed("192.0.2.0/24"));
-        } else {
-            list.unallow(&network);
-        }
-        let plan = Plan {
-            list: &list,
-            clock: &clock(0),
-            rules: &rules,
+    let allows = &tables.tries().allows;
+    let now = clock(second).now();
+    match find(tables, &address, || now) {
+        // The kernel asks the allow list on a hit.
+        _ if allows.iter().any(|allow| allow.contains(&source)) => [false; 4],
+        Found::Nothing | Found::Ended => [false; 4],
+        Found::Live(entry) => [
+            entry.drop_host,
+            entry.drop_listeners,
+            entry.count_host,
+            entry.count_listeners,
+        ]
+        .map(|term| term.is_live(now)),
+    }
+}
+
+/// What the lists say of a source, read block by block.
+fn naive(list: &BlockList, source: IpAddr, now: Wall) -> [bool; 4] {
+    let covers = |network: &IpNet| network.contains(&source);
+    if list.allows().any(|allow| covers(&allow.network)) {
+        return [false; 4];
+    }
+    let single = list
+        .blocks()
+        .filter(|block| covers(&block.network) && is_live(block, now))
+        .map(|block| (block.effect, block.scope));
+    let layers = list.layers().compile();
+    let layers = layers.iter().filter_map(|layer| {
+        let holds = layer.networks.iter().any(|network| covers(&network));
+        let is_live = layer.expires.is_none_or(|end| now < end);
+        (holds && is_live).then_some((layer.terms.effect, layer.terms.scope))
+    });
+    let mut said = [false; 4];
+    for kind in single.chain(layers) {
+        let index = match kind {
+            (Effect::Drop, Scope::Host) => 0,
+            (Effect::Drop, Scope::Listeners) => 1,
+            (Effect::Count, Scope::Host) => 2,
+            (Effect::Count, Scope::Listeners) => 3,
         };
-        refresh(plan, &mut tables, &network).unwrap();
+        said[index] = true;
     }
-    assert_eq!(tables.tries().seen, [1, 1]);
+    said
 }
 
-/// What is lifted leaves nothing behind in the filter, where every clean packet would pay for it,
-/// and takes nothing from what stands beside it in the same /24.
-#[test]
-fn the_filter_leads_to_what_stands_and_to_nothing_else() {
-    let networks = [
-        "10.0.0.0/15",
-        "192.0.2.0/24",
-        "192.0.2.0/25",
-        "192.0.2.7/32",
-        "192.0.2.8/32",
-        "198.51.100.64/26",
-        "203.0.113.0/32",
-    ];
-    let layers = NamedList {
-        name: "a".parse().unwrap(),
-        terms: Terms {
-            scope: Scope::Listeners,
-            effect: Effect::Drop,
+/// Narrow corners of both families, so that networks overlap, across the bounds of the tables.
+fn networks() -> impl Strategy<Value = IpNet> {
+    let v4 = (
+        prop::sample::select(vec![
+            0_u32,
+            1,
+            255,
+            256,
+            257,
+            0x1_0000,
+            0x1_0101,
+            0xffff_ffff,
+        ]),
+        prop::sample::select(vec![0_u8, 8, 15, 16, 17, 22, 23, 24, 25, 30, 31, 32]),
+    )
+        .prop_map(|(host, len)| {
+            let address = Ipv4Addr::from(0x0a00_0000 ^ host);
+            IpNet::V4(Ipv4Net::new(address, len).unwrap().trunc())
+        });
+    let v6 = (
+        prop::sample::select(vec![0_u128, 1, 1 << 16, 1 << 64, 1 << 80, 3 << 88, 1 << 96]),
+        prop::sample::select(vec![0_u8, 12, 20, 32, 36, 44, 48, 56, 64, 80, 127, 128]),
+    )
+        .prop_map(|(host, len)| {
+            let address = Ipv6Addr::from(0x2001_0db8_u128 << 96 ^ host);
+            IpNet::V6(Ipv6Net::new(address, len).unwrap().trunc())
+        });
+    prop_oneof![v4, v6]
+}
+
+/// The addresses where something changes, and their neighbours.
+fn sources(networks: impl IntoIterator<Item = IpNet>) -> Vec<IpAddr> {
+    let mut sources = vec![];
+    for network in networks {
+        match network {
+            IpNet::V4(net) => {
+                let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
+                for address in [first.wrapping_sub(1), first, last, last.wrapping_add(1)] {
+                    sources.push(IpAddr::from(Ipv4Addr::from(address)));
+                }
+            }
+            IpNet::V6(net) => {
+                let (first, last) = (u128::from(net.network()), u128::from(net.broadcast()));
+                for address in [first.wrapping_sub(1), first, last, last.wrapping_add(1)] {
+                    let address = Ipv6Addr::from(address);
+                    // An IPv4-mapped source is IPv4.
+                    if address.to_ipv4_mapped().is_none() {
+                        sources.push(IpAddr::from(address));
+                    }
+                }
+            }
+        }
+    }
+    sources
+}
+
+fn kinds() -> impl Strategy<Value = (Scope, Effect)> {
+    let scope = prop::sample::select(vec![Scope::Host, Scope::Listeners]);
+    (
+        scope,
+        prop::sample::select(vec![Effect::Drop, Effect::Count]),
+    )
+}
+
+fn blocks() -> impl Strategy<Value = Block> {
+    let origin = prop::sample::select(vec![Origin::Operator, Origin::Automatic]);
+    (networks(), origin, kinds(), prop::option::of(1_u64..20)).prop_map(
+        |(network, origin, (scope, effect), expires)| Block {
+            network,
+            origin,
+            scope,
+            effect,
             created: at(0),
+            expires: expires.map(at),
             reason: String::new(),
         },
-        groups: vec![Group {
-            expires: None,
-            networks: Arc::new(
-                ["203.0.113.1/32".parse::<IpNet>().unwrap()]
-                    .into_iter()
-                    .collect(),
-            ),
-        }],
-    };
-    let mut list = list_of(&[], &[layers], &[]);
-    let mut tables = filled(&list, 8);
-    let rules = rules_of(&list);
-    let mut follow = |list: &BlockList, network: &str| {
-        let plan = Plan {
-            list,
-            clock: &clock(0),
-            rules: &rules,
-        };
-        refresh(plan, &mut tables, &network.parse().unwrap()).unwrap();
-        for source in sources(networks.map(|network| network.parse().unwrap())) {
-            let expected = naive(list, source, at(0));
-            assert_eq!(said(&tables, source, 0), expected, "{source}, {network}");
-        }
-        let words = tables.memory().filter_v4().iter();
-        words
-            .filter(|word| word.load(Ordering::Relaxed) != 0)
-            .count()
-    };
-    for network in networks {
-        list.insert(single(network));
-        follow(&list, network);
+    )
+}
+
+fn layers() -> impl Strategy<Value = Vec<NamedList>> {
+    let members = prop::collection::vec(networks(), 0..6);
+    let list = (members, kinds(), prop::option::of(1_u64..20));
+    prop::collection::vec(list, 0..3).prop_map(|lists| {
+        let named = lists.into_iter().zip(["a", "b", "c"]);
+        let lists = named.map(|((members, (scope, effect), expires), name)| NamedList {
+            name: name.parse().unwrap(),
+            terms: Terms {
+                scope,
+                effect,
+                created: at(0),
+                reason: String::new(),
+            },
+            groups: vec![Group {
+                expires: expires.map(at),
+                networks: Arc::new(members.into_iter().collect()),
+            }],
+        });
+        lists.collect()
+    })
+}
+
+fn allows() -> impl Strategy<Value = Allow> {
+    networks().prop_map(|network| Allow {
+        network,
+        created: at(0),
+        reason: String::new(),
+    })
+}
+
+fn list_of(blocks: &[Block], lists: &[NamedList], allows: &[Allow]) -> BlockList {
+    let mut list = BlockList::default();
+    for block in blocks {
+        list.insert(block.clone());
     }
-    let mut n_words = 0;
-    for network in networks {
-        list.remove(&network.parse().unwrap(), None);
-        n_words = follow(&list, network);
+    for allow in allows {
+        list.allow(allow.clone());
     }
-    assert_eq!(n_words, 1, "the list's own");
+    list.edit_layers(|layers| {
+        let named = lists.iter().map(|list| (list.name.clone(), list.clone()));
+        layers.lists = named.collect();
+    });
+    list
+}
+
+fn listed(list: &BlockList) -> Vec<IpNet> {
+    let single = list.blocks().map(|block| block.network);
+    let allows = list.allows().map(|allow| allow.network);
+    let layers = list.layers().compile();
+    let layers = layers.iter().flat_map(|layer| layer.networks.iter());
+    single.chain(allows).chain(layers).collect()
 }
 
 proptest! {

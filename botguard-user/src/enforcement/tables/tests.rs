@@ -87,6 +87,28 @@ fn the_address_zero_is_an_address() {
 }
 
 #[test]
+fn a_slot_of_ipv6_stays_with_its_address() {
+    let mut tables = tables();
+    let policy = policy(&mut tables, 7);
+    let subnet = HostV6::of(0x2001_0db8 << 96, 64).unwrap();
+    let n_taken = |tables: &OwnTables| {
+        let words = tables.memory.hosts_v6().iter();
+        words.filter(|word| word.load(Relaxed) != 0).count()
+    };
+    let mut seen = vec![];
+    for _ in 0..3 {
+        tables.put_host_v6(subnet, policy).unwrap();
+        tables.put_host_v6(subnet, policy).unwrap();
+        seen.push((tables.n_entries(), n_taken(&tables)));
+        tables.delete_host_v6(subnet);
+        tables.delete_host_v6(subnet);
+        seen.push((tables.n_entries(), n_taken(&tables)));
+    }
+    // The upper half of the address, and the word with policy and length.
+    assert_eq!(seen, [(1, 2), (0, 2)].repeat(3));
+}
+
+#[test]
 fn full_tables_say_which() {
     let mut tables = tables();
     let painted = (0..=u32::MAX >> 8).step_by(256).try_for_each(|net| {
