@@ -17,11 +17,12 @@ pub const fn buckets_v4(address: u32, seed: u64, mask: u32) -> [u32; 2] {
     halves(mix(address as u64, seed), mask)
 }
 
-/// The two buckets of an IPv6 host (`len` 128), or of a /64 (`low` 0, `len` 64).
+/// The two buckets of an IPv6 host (`len` 128), of a /64 (`low` 0, `len` 64), or of a listener (its
+/// tag in place of `len`).
 #[inline(always)]
 #[must_use]
 pub const fn buckets_v6(high: u64, low: u64, len: u32, seed: u64, mask: u32) -> [u32; 2] {
-    halves(mix(high, mix(low ^ ((len as u64) << 56), seed)), mask)
+    halves(mix(high, mix(low ^ ((len as u64) << 32), seed)), mask)
 }
 
 /// The two cells of the filter by /32: `high` is the upper half of the address.

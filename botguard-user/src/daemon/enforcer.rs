@@ -12,6 +12,7 @@ mod ending;
 mod kernel_side;
 mod lists;
 mod operator;
+mod recovered;
 mod steady;
 
 use std::net::IpAddr;
@@ -26,7 +27,6 @@ use crate::enforcement::kernel::{KernelError, KernelStats, LocalListener};
 use crate::enforcement::layers::{Layers, Prepared};
 use crate::enforcement::list::{BlockList, Covering};
 use crate::enforcement::never_block::NeverBlock;
-use crate::enforcement::recovery::Recovered;
 use crate::enforcement::settings::KernelSettings;
 use crate::engine::decision::BanProposal;
 use crate::engine::facts::Standing;
@@ -117,7 +117,7 @@ impl Enforcer {
     #[must_use]
     pub fn new(start: Start, kernel: KernelSide, now: Wall) -> Self {
         let contents = if start.store_is_blank {
-            recovered(&kernel, &start.journal, now)
+            recovered::from(&kernel, &start.journal, now)
         } else {
             start.contents
         };
@@ -299,7 +299,21 @@ impl Enforcer {
     /// The kernel filter as status shows it.
     #[must_use]
     pub fn kernel(&self) -> protocol::Kernel {
-        self.kernel.lock().view()
+        let n_entries = self.lists.read().n_networks() as u64;
+        self.kernel.lock().view(n_entries)
+    }
+
+    /// Whether the kernel is being changed at this moment; a filling may take a while.
+    #[must_use]
+    pub fn is_kernel_busy(&self) -> bool {
+        self.kernel.try_lock().is_none()
+    }
+
+    /// Fills the kernel where an earlier filling failed and its time to be tried again has come.
+    pub fn retry_filling(&self, now: Wall) {
+        if self.kernel.lock().is_retry_due(now) {
+            self.fill(now);
+        }
     }
 
     /// Attaches the filter anew, or adopts it, and fills it; for `kernel attach`.
@@ -356,45 +370,6 @@ impl Enforcer {
 
     fn lists_mut(&self) -> RwLockWriteGuard<'_, BlockList> {
         self.lists.write()
-    }
-}
-
-/// What the kernel holds, put into the store that knows nothing of it; else the next filling would
-/// unblock everybody.
-fn recovered(kernel: &KernelSide, journal: &Journal, now: Wall) -> Contents {
-    let Recovered {
-        blocks,
-        lists,
-        asns,
-        allows,
-    } = kernel.recover(now);
-    let changes: Vec<_> = (blocks.iter().cloned().map(Change::PutBlock))
-        .chain((lists.iter().cloned()).map(|list| Change::PutList(Arc::new(list))))
-        .chain(asns.iter().cloned().map(Change::PutAsn))
-        .chain(allows.iter().cloned().map(Change::PutAllow))
-        .collect();
-    if !changes.is_empty() {
-        let (n_blocks, n_lists) = (blocks.len(), lists.len());
-        let (n_asns, n_allows) = (asns.len(), allows.len());
-        tracing::warn!(
-            n_blocks,
-            n_lists,
-            n_asns,
-            n_allows,
-            "the store is empty, took over what is pinned"
-        );
-        // Together, so that a store with some of them never looks like one with all.
-        let receipt = journal.submit(changes);
-        if let Err(error) = operator::durable(receipt) {
-            tracing::error!(%error, "what is pinned is in force, but not kept across a restart");
-        }
-    }
-    Contents {
-        blocks,
-        lists,
-        asns,
-        allows,
-        ..Contents::default()
     }
 }
 

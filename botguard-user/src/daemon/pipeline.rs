@@ -7,6 +7,7 @@
 mod in_flight;
 mod request_id;
 mod ticket;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -343,7 +344,7 @@ impl Gate for Pipeline {
 
     fn settle(&self, ban: BanProposal) {
         let settling = self.settling.lock().remove(&ban.target);
-        let outcome = (self.enforcer).timed(|now| self.enforcer.ban(ban.clone(), now));
+        let outcome = waiting::ban(&self.enforcer, &ban);
         if let Some(settling) = settling {
             self.record_ban(&settling, &ban, &outcome, Now::read());
         }

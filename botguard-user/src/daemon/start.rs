@@ -58,7 +58,14 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let data_files = DataFiles::new(Stamps::of(&settings.intel));
     let intel = Arc::new(Intel::load(&settings.intel)?);
 
-    let kernel = KernelSide::attach(&settings.kernel)?;
+    let mut kernel = KernelSide::attach(&settings.kernel)?;
+    let binds: Vec<_> = settings
+        .listener
+        .iter()
+        .map(|listener| listener.bind)
+        .collect();
+    // Before the tables are filled: what they drop is for the listeners.
+    kernel.set_listeners(&local_listeners(&binds));
     // Anew, since reading tables and attaching takes a while.
     let now = Now::read_closely();
     let enforcer = Arc::new(Enforcer::new(
@@ -78,12 +85,6 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         kernel,
         now.wall,
     ));
-    let binds: Vec<_> = settings
-        .listener
-        .iter()
-        .map(|listener| listener.bind)
-        .collect();
-    enforcer.set_listeners(&local_listeners(&binds));
 
     let socket = admin::socket::bind(&settings.admin.socket)?;
     let http = admin::http::bind(settings.admin.http).await?;

@@ -52,6 +52,7 @@ fn each_second(daemon: &Daemon) {
     daemon.pipeline.record_lasting(Now::read());
     daemon.enforcer.follow_clock(Now::read_closely());
     let now = daemon.enforcer.now();
+    daemon.enforcer.retry_filling(now);
     let n_ended = daemon.enforcer.expire(now);
     if n_ended > 0 {
         tracing::debug!(n_ended, "blocks have ended");

@@ -210,17 +210,6 @@ impl KernelFilter {
         }
     }
 
-    /// How many entries stand in the tables: hosts, networks and allows.
-    pub fn n_entries(&self) -> Result<u64, KernelError> {
-        match &self.tables {
-            Some(tables) => Ok(tables.n_entries()),
-            None => {
-                let contents = self.contents()?;
-                Ok((contents.blocks.len() + contents.allows.len()) as u64)
-            }
-        }
-    }
-
     /// The numbers by which the tables' policies name rules.
     #[must_use]
     pub const fn rules(&self) -> &RuleNumbers {

@@ -84,6 +84,12 @@ impl LayerIndex {
         &self.layers
     }
 
+    /// How many networks the layers have together.
+    #[must_use]
+    pub const fn n_networks(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
     /// Layers with a network that holds the whole of `prefix`, most specific first, each with that
     /// network.
     pub fn covering<A: Family>(

@@ -288,6 +288,18 @@ impl BlockList {
             .count()
     }
 
+    /// How many networks are blocked or allowed; one that stands in several lists counts in each.
+    #[must_use]
+    pub fn n_networks(&self) -> usize {
+        self.blocks.len() + self.index.n_networks() + self.allows.len()
+    }
+
+    /// How many networks are allowed.
+    #[must_use]
+    pub fn n_allows(&self) -> usize {
+        self.allows.len()
+    }
+
     /// Every rule that has a list or system.
     pub fn layer_rules(&self) -> impl Iterator<Item = Rule> {
         let layers = self.index.layers().iter();

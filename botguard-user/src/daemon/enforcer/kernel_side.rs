@@ -29,7 +29,12 @@ pub struct KernelSide {
     problem: Option<String>,
     /// The last change that failed; a filling mends it.
     unfilled: Option<String>,
+    /// When a filling that failed is tried again; until then changes wait for it.
+    retry_at: Option<Wall>,
 }
+
+/// A filling that fails has taken as long as one that does not: not with each ban anew.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 enum Filter {
@@ -105,6 +110,7 @@ impl KernelSide {
             uncovered: vec![],
             problem: None,
             unfilled: None,
+            retry_at: None,
         }
     }
 
@@ -178,10 +184,14 @@ impl KernelSide {
 
     /// Follows changes of these networks. Returns whether the kernel has them now and sees packets.
     pub(super) fn refresh(&mut self, lists: &BlockList, networks: &[IpNet], now: Wall) -> bool {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return false;
+        }
         let is_on_path = self.is_on_path;
         let followed = self.change("follow the lists", |filter| {
             filter.refresh(lists, networks, now)
         });
+        self.retry_at = followed.is_err().then(|| now.after(RETRY_INTERVAL));
         followed.is_ok() && is_on_path && matches!(self.filter, Filter::Present(_))
     }
 
@@ -206,7 +216,15 @@ impl KernelSide {
     /// Errors: as [`KernelFilter::fill`]; what was in force stays.
     pub(super) fn fill(&mut self, lists: &BlockList, now: Wall) -> Result<(), KernelError> {
         let filled = self.try_fill(lists, now);
-        filled.inspect_err(|error| self.note_unfilled(error))
+        filled.inspect_err(|error| {
+            self.note_unfilled(error);
+            self.retry_at = Some(now.after(RETRY_INTERVAL));
+        })
+    }
+
+    /// Whether a filling failed, and is to be tried again.
+    pub(super) fn is_retry_due(&self, now: Wall) -> bool {
+        self.retry_at.is_some_and(|at| at <= now)
     }
 
     /// As [`Self::fill`], for a caller that goes back to what was in force where it is refused: the
@@ -217,6 +235,7 @@ impl KernelSide {
         };
         filter.fill(lists, now)?;
         self.unfilled = None;
+        self.retry_at = None;
         Ok(())
     }
 
@@ -243,7 +262,7 @@ impl KernelSide {
             self.change("set its mode", |filter| filter.set_mode(mode));
     }
 
-    pub(super) fn set_listeners(&mut self, listeners: &[LocalListener]) {
+    pub(in crate::daemon) fn set_listeners(&mut self, listeners: &[LocalListener]) {
         // Kept as the side's problem.
         let _noted: Result<(), KernelError> = self.change("set its listeners", |filter| {
             filter.set_listeners(listeners)
@@ -277,9 +296,9 @@ impl KernelSide {
         }
     }
 
-    /// Everything that status shows of it.
+    /// Everything that status shows of it; `n_entries` is how many the lists come to.
     #[must_use]
-    pub fn view(&self) -> protocol::Kernel {
+    pub fn view(&self, n_entries: u64) -> protocol::Kernel {
         let filter = match &self.filter {
             Filter::Off => return named("off: backend is none"),
             Filter::Absent => return named("not attached"),
@@ -308,7 +327,7 @@ impl KernelSide {
             },
             interfaces,
             mode: filter.mode().ok(),
-            n_entries: filter.n_entries().unwrap_or_default(),
+            n_entries,
             exits: (stats.iter().flat_map(|stats| &stats.exits))
                 .map(|(exit, packets)| counter(exit.name(), *packets))
                 .collect(),

@@ -132,6 +132,12 @@ pub enum OperatorError {
         /// How many there may be.
         limit: usize,
     },
+    /// More than the kernel keeps apart. The operator's fault; nothing was changed.
+    #[error("more than {limit} networks on the allow list; join some of them to wider ones")]
+    TooManyAllows {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The kernel did not take it; what was in force before is.
     #[error("the kernel did not take the list, and nothing was changed: {0}")]
     Kernel(String),
@@ -139,6 +145,9 @@ pub enum OperatorError {
     #[error("in force, but not kept across a restart: {0}")]
     NotDurable(String),
 }
+
+/// What the kernel takes of each family, for both together: nobody is to count families.
+const MAX_ALLOWS: usize = botguard_common::maps::ALLOWS as usize;
 
 impl Enforcer {
     /// Blocks networks: all of them, or none where one is refused.
@@ -274,6 +283,9 @@ impl Enforcer {
     pub fn allow(&self, networks: &[IpNet], reason: &str, now: Wall) -> Result<(), OperatorError> {
         self.sees_all()?;
         let mut lists = self.lists_mut();
+        if lists.n_allows() + networks.len() > MAX_ALLOWS {
+            return Err(OperatorError::TooManyAllows { limit: MAX_ALLOWS });
+        }
         let mut changes = Vec::new();
         for network in networks {
             let allow = Allow {
