@@ -2,7 +2,7 @@
 //! libFuzzer's loop around one `check` of this library, on the seeds beside it.
 //!
 //! `cargo xtask test` runs each target for a fixed number of runs. To look for longer:
-//! `BOTGUARD_FUZZ_RUSTC=1 RUSTC_WORKSPACE_WRAPPER=$PWD/target/debug/xtask cargo run -p botguard-fuzz
+//! `BOTGUARD_FUZZ_RUSTC=1 RUSTC_WORKSPACE_WRAPPER=$PWD/target/fuzz-rustc cargo run -p botguard-fuzz
 //! --bin fuzz-list CORPUS_DIRECTORY`; to see one input again, name its file in place of the
 //! directory.
 #![forbid(unsafe_code)]
