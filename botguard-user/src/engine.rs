@@ -30,7 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::decision::{Breakdown, Decision, Threshold};
+use self::decision::{Breakdown, Decision};
 use self::facts::{InteractionFacts, RequestFacts, ResponseFacts};
 use self::features::paging::{Collection, position_parameter};
 use self::features::principal::{Charge, Receipt};
@@ -41,8 +41,10 @@ use self::signals::{Page, View};
 use self::sources::Sources;
 use self::throttle::Allowance;
 use self::verdict::{Course, Denied, Wish};
-use crate::words::clock::Monotonic;
+use crate::words::clock::{Monotonic, Now, WallOffset};
 use crate::words::identity::{ClientClass, KeyHash};
+use crate::words::key::{KeyMemo, KeyTransition};
+use crate::words::memo::Memo;
 use crate::words::units::Span;
 
 /// Scores requests and decides on them. Owns everything remembered between requests, within
@@ -151,7 +153,7 @@ impl Engine {
         let thresholds = &route.thresholds;
         let wish = Wish::new(&facts.standing, score.score, thresholds, receipt.passage);
         let conduct = match thresholds.reached(score.score) {
-            Some(Threshold::Throttle | Threshold::Block) => Conduct::Suspect,
+            Some(_) => Conduct::Suspect,
             None if subject.identity == Identity::Anonymous && features.interactions == 0 => {
                 Conduct::Unremarkable
             }
@@ -188,7 +190,10 @@ impl Engine {
             thresholds: route.thresholds.both(),
             threshold: wish.threshold,
             reason,
+            limit: None,
             ban,
+            pair_ban: None,
+            key_state: None,
         };
         let pending = Pending {
             charged: subject.id,
@@ -224,7 +229,10 @@ impl Engine {
             thresholds: route.thresholds.both(),
             threshold: None,
             reason,
+            limit: None,
             ban: None,
+            pair_ban: None,
+            key_state: None,
         }
     }
 
@@ -246,6 +254,34 @@ impl Engine {
         if is_good {
             self.sources.note_good(now, pending.address, owner);
         }
+    }
+
+    /// What there is to remember since the last call, of what a restart must not lose.
+    ///
+    /// To be called every second or so, and at the end. `offset` turns the engine's time into
+    /// wall-clock time.
+    #[must_use]
+    pub fn drain_memos(&mut self, _offset: WallOffset) -> Vec<Memo> {
+        Vec::new()
+    }
+
+    /// Remembers what an earlier engine handed out. To be called once, before the first request.
+    pub fn recall(&mut self, _now: Now, _memos: Vec<Memo>) {}
+
+    /// Every key whose reputation is remembered.
+    #[must_use]
+    pub fn keys(&self, _now: Now) -> Vec<KeyMemo> {
+        Vec::new()
+    }
+
+    /// Forgets what a key earned: it is well until it earns something else. For when an operator
+    /// resumes it.
+    pub fn forgive(&mut self, _now: Now, _key: KeyHash, _reason: &str) {}
+
+    /// Changes of keys' states since the last call.
+    #[must_use]
+    pub fn drain_transitions(&mut self) -> Vec<(KeyHash, KeyTransition)> {
+        Vec::new()
     }
 
     /// Learns that somebody touched the page. Such events only excuse requests; they give no

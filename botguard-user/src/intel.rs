@@ -87,7 +87,11 @@ impl Intel {
             },
             _ => Hosting::Unlisted,
         };
-        NetworkFacts { asn, hosting }
+        NetworkFacts {
+            country: None,
+            asn,
+            hosting,
+        }
     }
 }
 

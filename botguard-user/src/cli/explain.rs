@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::plain::Plain;
 use crate::audit::record::{RequestRecord, StandingRecord};
 use crate::audit::search::Found;
-use crate::engine::decision::{Action, BothThresholds, Group};
+use crate::engine::decision::{Action, Group, RouteThresholds};
 use crate::words::mode::Mode;
 use crate::words::points::Points;
 
@@ -34,7 +34,7 @@ pub struct Explanation {
     /// Effective mode.
     pub mode: Mode,
     /// The route's thresholds.
-    pub thresholds: BothThresholds,
+    pub thresholds: RouteThresholds,
     /// What happened.
     pub action: Action,
     /// What would have happened if the mode were enforce.
@@ -187,7 +187,7 @@ fn groups(request: &RequestRecord) -> Vec<GroupLine> {
 }
 
 /// What a score leads to in mode enforce, by the thresholds alone.
-fn band(score: Points, thresholds: BothThresholds) -> Action {
+fn band(score: Points, thresholds: RouteThresholds) -> Action {
     if score >= thresholds.block {
         Action::Block
     } else if score >= thresholds.throttle {
@@ -281,6 +281,7 @@ const fn name(group: Group) -> &'static str {
         Group::Pattern => "pattern",
         Group::Behaviour => "behaviour",
         Group::Network => "network",
+        Group::Client => "client",
     }
 }
 
@@ -289,6 +290,8 @@ const fn action(action: Action) -> &'static str {
         Action::Allow => "allow",
         Action::Log => "log",
         Action::Throttle => "throttle",
+        Action::Challenge => "challenge",
+        Action::StepUp => "step_up",
         Action::Block => "block",
     }
 }

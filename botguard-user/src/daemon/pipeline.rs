@@ -4,6 +4,7 @@
 //! Nothing here waits: no disk, no network. The engine's lock is held for one decision, and never
 //! together with another.
 
+mod facts;
 mod in_flight;
 mod request_id;
 mod ticket;
@@ -27,9 +28,8 @@ use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
 use crate::edge::identity::{IdentitySettings, KeyHasher};
-use crate::edge::redact::Redactor;
-use crate::engine::decision::{Action, BanProposal, Decision};
-use crate::engine::facts::{InteractionFacts, RequestFacts, ResponseFacts};
+use crate::engine::decision::{BanProposal, Decision};
+use crate::engine::facts::{InteractionFacts, ResponseFacts};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
@@ -178,24 +178,6 @@ impl Pipeline {
         self.hasher.fingerprint(&head.parts.headers)
     }
 
-    fn facts(&self, head: &RequestHead<'_>, view: &View) -> RequestFacts {
-        let ip = head.client.ip();
-        let query = head.parts.uri.query().unwrap_or_default();
-        RequestFacts {
-            client: head.client,
-            network: view.intel.network(ip),
-            standing: self.enforcer.standing(ip, self.enforcer.now()),
-            key: self.key(head),
-            fingerprint: self.fingerprint(head),
-            method: head.parts.method.clone(),
-            // An API key in it would come out again in evidence. Its place keeps a keyed hash.
-            path: Redactor::new(&view.identity, &self.hasher)
-                .path(&head.parts.headers, query, head.path)
-                .into(),
-            query: query.into(),
-        }
-    }
-
     /// The ban that a request earned, unless its source is spared; then the log says why.
     fn earned(&self, in_flight: &InFlight) -> Option<BanProposal> {
         let ban = in_flight.decision.ban.as_ref()?;
@@ -250,7 +232,7 @@ impl Gate for Pipeline {
         };
         let request_id = self.ids.next();
         count(&decision, elapsed);
-        let denial = decision.denial;
+        let denial = decision.denial.clone();
         let upstream_headers = upstream_headers(&request_id, &decision);
         let in_flight = Arc::new(InFlight::new(
             head,
@@ -355,7 +337,7 @@ fn count(decision: &Decision, elapsed: Duration) {
     metrics::score(decision.score.score.as_decimal(), elapsed);
     metrics::decision(
         &decision.route,
-        action_name(decision.action),
+        decision.action.name(),
         match decision.mode {
             Mode::Off => "off",
             Mode::Log => "log",
@@ -376,7 +358,7 @@ fn upstream_headers(request_id: &str, decision: &Decision) -> Vec<(HeaderName, H
     [
         ("botguard-request-id", request_id.to_owned()),
         ("botguard-score", decision.score.score.to_string()),
-        ("botguard-action", action_name(decision.action).to_owned()),
+        ("botguard-action", decision.action.name().to_owned()),
         ("botguard-signals", signals),
     ]
     .into_iter()
@@ -387,15 +369,6 @@ fn upstream_headers(request_id: &str, decision: &Decision) -> Vec<(HeaderName, H
         ))
     })
     .collect()
-}
-
-const fn action_name(action: Action) -> &'static str {
-    match action {
-        Action::Allow => "allow",
-        Action::Log => "log",
-        Action::Throttle => "throttle",
-        Action::Block => "block",
-    }
 }
 
 #[cfg(test)]

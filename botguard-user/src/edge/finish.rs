@@ -106,6 +106,7 @@ impl Drop for Finisher {
             bytes_out: self.bytes_out,
             upstream: self.upstream,
             total: Monotonic::read().since(self.arrived),
+            observation: None,
         };
         match edge.gate.finish(ticket, &facts) {
             Closing::Keep => {}

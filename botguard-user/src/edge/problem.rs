@@ -61,14 +61,14 @@ impl Problem {
 impl From<Denial> for Problem {
     fn from(denial: Denial) -> Self {
         match denial {
-            Denial::Throttle { retry_after } => Self {
+            Denial::Throttle { retry_after, .. } => Self {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 kind: "throttled",
                 title: "Too many requests",
                 detail: "Slow down and try again after the time in Retry-After.".to_owned(),
                 retry_after_s: Some(whole_seconds(retry_after)),
             },
-            Denial::Block => Self {
+            Denial::Block | Denial::Challenge | Denial::StepUp(_) | Denial::Suspended => Self {
                 status: StatusCode::FORBIDDEN,
                 kind: "blocked",
                 title: "Request blocked",
@@ -154,6 +154,7 @@ fn whole_seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::decision::ThrottleCause;
 
     #[test]
     fn denials() {
@@ -172,6 +173,7 @@ mod tests {
             }
         };
         let throttle = |ms| Denial::Throttle {
+            cause: ThrottleCause::Score,
             retry_after: Duration::from_millis(ms),
         };
         check(Denial::Block, 403, None);

@@ -34,9 +34,9 @@ use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
 use super::trust::Trust;
 use super::upstream::Upstreams;
-use crate::engine::decision::{BanProposal, Denial};
+use crate::engine::decision::{BanProposal, Denial, ThrottleCause};
 use crate::engine::facts::{AnsweredBy, ResponseFacts};
-use crate::words::address::ClientAddress;
+use crate::words::address::{ClientAddress, host_network};
 
 mod banning;
 mod breaking;
@@ -71,7 +71,10 @@ impl Gate for Recorder {
             ticket: Ticket(Box::new((request.path.to_owned(), request.client))),
             denial: match request.path {
                 "/blocked" | "/banned" => Some(Denial::Block),
-                "/throttled" => Some(Denial::Throttle { retry_after }),
+                "/throttled" => Some(Denial::Throttle {
+                    retry_after,
+                    cause: ThrottleCause::Score,
+                }),
                 _ => None,
             },
             upstream_headers: vec![(
@@ -93,6 +96,7 @@ impl Gate for Recorder {
         if path == "/banned" {
             Closing::Ban(BanProposal {
                 target: client.own_peer().unwrap(),
+                network: host_network(client.ip()),
                 ttl: Duration::from_secs(60),
                 reason: "it asked for it".to_owned(),
             })

@@ -22,7 +22,7 @@ use self::routes::{Route, Routes};
 use self::settings::PolicySettings;
 use self::thresholds::Thresholds;
 use self::tier::{Tier, Tiers};
-use crate::engine::decision::BothThresholds;
+use crate::engine::decision::RouteThresholds;
 use crate::words::identity::ClientClass;
 use crate::words::mode::Mode;
 
@@ -91,7 +91,7 @@ impl Policy {
 
     /// The thresholds of `[default]`.
     #[must_use]
-    pub const fn default_thresholds(&self) -> BothThresholds {
+    pub const fn default_thresholds(&self) -> RouteThresholds {
         self.default.thresholds.both()
     }
 

@@ -266,6 +266,7 @@ mod tests {
                 bytes_out: 0,
                 upstream: None,
                 total: Duration::ZERO,
+                observation: None,
             };
             assert_eq!(
                 is_acceptance(&response),

@@ -28,6 +28,7 @@ fn total(signals: Vec<SignalReading>) -> Breakdown {
     Breakdown {
         score: raw.min(Points::ONE),
         raw,
+        trust: Vec::new(),
         groups,
         signals,
     }

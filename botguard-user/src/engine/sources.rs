@@ -11,7 +11,7 @@ use super::features::window::Window;
 use super::policy::ban::BanPolicy;
 use super::principals::PrincipalId;
 use super::table::{ClockTable, Slot};
-use crate::words::address::ClientAddress;
+use crate::words::address::{ClientAddress, host_network};
 use crate::words::clock::Monotonic;
 
 /// All sources, at most as many as the capacity.
@@ -80,6 +80,7 @@ impl Sources {
             && source.last.is_none_or(|last| last.ends <= now);
         earned.then(|| BanProposal {
             target,
+            network: host_network(target.ip()),
             ttl: source.ban(now, policy),
             reason: why(n_denials),
         })

@@ -102,16 +102,12 @@ const SCRAPER: &str = "198.51.100.7";
 
 fn from(address: &str) -> Sender {
     Sender {
-        facts: RequestFacts {
-            client: ClientAddress::direct(address.parse().unwrap()),
-            network: NetworkFacts::default(),
-            standing: Standing::Unlisted,
-            key: None,
-            fingerprint: 0,
-            method: Method::GET,
-            path: Arc::from("/users"),
-            query: Arc::from(""),
-        },
+        facts: RequestFacts::anonymous(
+            ClientAddress::direct(address.parse().unwrap()),
+            Method::GET,
+            "/users",
+            "",
+        ),
         status: 200,
     }
 }
@@ -137,6 +133,7 @@ impl Sender {
 
     fn hosting(mut self) -> Self {
         self.facts.network = NetworkFacts {
+            country: None,
             asn: Some(Asn {
                 number: 16_509,
                 name: Arc::from("Amazon.com, Inc."),
@@ -228,6 +225,7 @@ fn response(answered_by: AnsweredBy, status: u16) -> ResponseFacts {
         bytes_out: 0,
         upstream: None,
         total: Duration::ZERO,
+        observation: None,
     }
 }
 

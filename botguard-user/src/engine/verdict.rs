@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decision::{Action, Denial, Reason, Threshold};
+use super::decision::{Action, Denial, Reason, Threshold, ThrottleCause};
 use super::facts::Standing;
 use super::policy::thresholds::Thresholds;
 use super::throttle::Passage;
@@ -90,7 +90,7 @@ impl Wish {
             (Standing::Unlisted, Some(Threshold::Block)) => {
                 (WishKind::Block, Reason::ScoreReached(Threshold::Block))
             }
-            (Standing::Unlisted, Some(Threshold::Throttle)) => match passage {
+            (Standing::Unlisted, Some(_milder)) => match passage {
                 Passage::Pass => (WishKind::Pass, Reason::WithinThrottleRate),
                 Passage::Wait { retry_after } => (
                     WishKind::Throttle { retry_after },
@@ -172,7 +172,10 @@ impl Denied {
 
     pub(crate) const fn denial(self) -> Denial {
         match self {
-            Self::Throttled { retry_after } => Denial::Throttle { retry_after },
+            Self::Throttled { retry_after } => Denial::Throttle {
+                retry_after,
+                cause: ThrottleCause::Score,
+            },
             Self::Blocked | Self::Banned => Denial::Block,
         }
     }

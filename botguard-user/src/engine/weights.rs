@@ -18,12 +18,13 @@ use crate::words::units::Rate;
 /// | pattern | 0.40 | the strongest of the four, yet an honest bulk client has one too |
 /// | behaviour | 0.25 | absence of events is also a blocked script |
 /// | network | 0.30 | people use VPNs that end in hosting networks |
+/// | client | 0.30 | what a client says of itself is easily wrong, and easily right |
 #[must_use]
 pub const fn cap(group: Group) -> Points {
     Points::from_basis(match group {
         Group::Key | Group::Pattern => 4_000,
         Group::Behaviour => 2_500,
-        Group::Network => 3_000,
+        Group::Network | Group::Client => 3_000,
     })
 }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::decision::{
-    Action, BothThresholds, Breakdown, Decision, Group, Reason, SignalReading, Threshold,
-};
+use crate::engine::decision::{Action, Breakdown, Decision, Group, RouteThresholds, SignalReading};
 use crate::engine::facts::{
     AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts, Standing,
 };
@@ -197,7 +195,7 @@ pub struct DecisionRecord {
     /// The threshold that was reached.
     pub threshold: Option<Points>,
     /// All thresholds of the route, for `explain`.
-    pub thresholds: BothThresholds,
+    pub thresholds: RouteThresholds,
     /// Why, in a sentence.
     pub reason: String,
 }
@@ -300,7 +298,7 @@ impl DecisionRecord {
             route: decision.route.to_string(),
             threshold: decision.threshold,
             thresholds: decision.thresholds,
-            reason: sentence(&decision.reason),
+            reason: decision.reason.to_string(),
         }
     }
 }
@@ -336,22 +334,6 @@ pub fn groups(score: &Breakdown) -> BTreeMap<Group, Points> {
     (score.groups.iter())
         .map(|group| (group.group, group.total))
         .collect()
-}
-
-fn sentence(reason: &Reason) -> String {
-    match reason {
-        Reason::BelowThresholds => "below every threshold".to_owned(),
-        Reason::ScoreReached(Threshold::Throttle) => {
-            "score reached the throttle threshold and the rate is used up".to_owned()
-        }
-        Reason::ScoreReached(Threshold::Block) => "score reached the block threshold".to_owned(),
-        Reason::WithinThrottleRate => {
-            "score reached the throttle threshold, within the allowed rate".to_owned()
-        }
-        Reason::OperatorAllow => "on the operator's allow list".to_owned(),
-        Reason::Banned { rule } => format!("blocked by {rule}"),
-        Reason::Off => "mode is off".to_owned(),
-    }
 }
 
 /// Whole nanoseconds in microseconds: `1.734`.

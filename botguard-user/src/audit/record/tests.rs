@@ -1,7 +1,7 @@
 //! Records as the contract shows them.
 
 use super::*;
-use crate::engine::decision::{Action, BothThresholds, Group};
+use crate::engine::decision::{Action, Group, RouteThresholds};
 use crate::engine::facts::AnsweredBy;
 use crate::words::address::Via;
 use crate::words::identity::ClientClass;
@@ -100,8 +100,10 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             mode: Mode::Enforce,
             route: "/users".to_owned(),
             threshold: Some(points(9_000)),
-            thresholds: BothThresholds {
+            thresholds: RouteThresholds {
                 throttle: points(5_000),
+                challenge: None,
+                step_up: None,
                 block: points(9_000),
             },
             reason: "score reached the block threshold".to_owned(),

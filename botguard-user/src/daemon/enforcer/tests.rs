@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::enforcement::settings::Backend;
 use crate::store::Store;
-use crate::words::address::ClientAddress;
+use crate::words::address::{ClientAddress, host_network};
 
 fn enforcer(directory: &Path) -> Enforcer {
     let now = Wall::from_unix_ms(1_000_000);
@@ -35,6 +35,7 @@ fn enforcer(directory: &Path) -> Enforcer {
 fn ban(enforcer: &Enforcer, ip: IpAddr) {
     let proposal = BanProposal {
         target: ClientAddress::direct(ip).own_peer().unwrap(),
+        network: host_network(ip),
         ttl: Duration::from_secs(60),
         reason: String::new(),
     };

@@ -12,7 +12,7 @@ use crate::daemon::enforcer::{KernelSide, Start};
 use crate::edge::gate::RequestHead;
 use crate::enforcement::never_block::{Guard, NeverBlock};
 use crate::enforcement::settings::{Backend, KernelSettings};
-use crate::engine::decision::Denial;
+use crate::engine::decision::{Action, Denial};
 use crate::engine::facts::{AnsweredBy, Standing};
 use crate::settings::document::Document;
 use crate::settings::{Loaded, policy_hash};
@@ -117,14 +117,16 @@ impl Bench {
                 None => AnsweredBy::Upstream,
             },
             status: match admission.denial {
-                Some(Denial::Block) => 403,
                 Some(Denial::Throttle { .. }) => 429,
+                Some(Denial::StepUp(_)) => 401,
+                Some(_) => 403,
                 None => 200,
             },
             bytes_in: 0,
             bytes_out: 10,
             upstream: None,
             total: Duration::from_micros(300),
+            observation: None,
         };
         if let Closing::Ban(ban) = self.pipeline.finish(admission.ticket, &response) {
             self.pipeline.settle(ban);
@@ -274,6 +276,7 @@ fn a_broken_response_says_so() {
         bytes_out: 3,
         upstream: Some(Duration::from_millis(1)),
         total: Duration::from_millis(2),
+        observation: None,
     };
     let closing = bench.pipeline.finish(admission.ticket, &response);
     assert_eq!(closing, Closing::Keep);
@@ -305,6 +308,7 @@ fn what_botguard_answers_itself_is_no_evidence() {
             bytes_out: 10,
             upstream: None,
             total: Duration::from_micros(300),
+            observation: None,
         };
         let closing = bench.pipeline.finish(admission.ticket, &response);
         assert_eq!(closing, Closing::Keep);
@@ -353,6 +357,7 @@ fn a_request_that_lasts_is_recorded_before_its_end_and_closed_once() {
         bytes_out: 7,
         upstream: None,
         total: Duration::from_secs(90),
+        observation: None,
     };
     let kinds = || -> Vec<String> {
         (bench.records().iter())

@@ -92,6 +92,7 @@ impl InFlight {
             bytes_out: 0,
             upstream: None,
             total: now.since(self.decided),
+            observation: None,
         };
         let mut record = self.clone().into_record(&so_far, None, None);
         record.partial = true;
@@ -174,6 +175,7 @@ pub(super) fn refused_record(
         bytes_out: 0,
         upstream: None,
         total: Duration::ZERO,
+        observation: None,
     };
     let authority = request.parts.uri.authority().map_or("", |it| it.as_str());
     let query = request.parts.uri.query().unwrap_or_default();

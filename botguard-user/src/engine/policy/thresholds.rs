@@ -2,7 +2,7 @@
 
 use super::error::PolicyError;
 use super::settings::{DefaultSettings, ThresholdSettings};
-use crate::engine::decision::{BothThresholds, Threshold};
+use crate::engine::decision::{RouteThresholds, Threshold};
 use crate::words::points::Points;
 
 /// 0 < throttle ≤ block ≤ 1.
@@ -59,9 +59,11 @@ impl Thresholds {
     }
 
     /// Both, for the record.
-    pub(crate) const fn both(&self) -> BothThresholds {
-        BothThresholds {
+    pub(crate) const fn both(&self) -> RouteThresholds {
+        RouteThresholds {
             throttle: self.throttle,
+            challenge: None,
+            step_up: None,
             block: self.block,
         }
     }
@@ -69,7 +71,7 @@ impl Thresholds {
     /// Its value.
     pub(crate) const fn value(&self, threshold: Threshold) -> Points {
         match threshold {
-            Threshold::Throttle => self.throttle,
+            Threshold::Throttle | Threshold::Challenge | Threshold::StepUp => self.throttle,
             Threshold::Block => self.block,
         }
     }

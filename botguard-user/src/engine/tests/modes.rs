@@ -86,7 +86,7 @@ fn the_throttle_band_lets_the_tiers_rate_through() {
         (last.action, last.would),
         (Action::Throttle, Action::Throttle)
     );
-    let Some(Denial::Throttle { retry_after }) = last.denial else {
+    let Some(Denial::Throttle { retry_after, .. }) = last.denial else {
         panic!("{last:?}");
     };
     assert!(retry_after <= Duration::from_millis(500) && !retry_after.is_zero());
@@ -149,7 +149,7 @@ fn waiting_as_told_is_enough() {
     let mut engine = engine();
     let sender = scraper().asks("/users", "");
     let refused = sender.sends(&mut engine, 1_000_000, 200, 2);
-    let Some(Denial::Throttle { retry_after }) = refused.denial else {
+    let Some(Denial::Throttle { retry_after, .. }) = refused.denial else {
         panic!("{refused:?}");
     };
     let told = u64::try_from(retry_after.as_millis()).unwrap();
