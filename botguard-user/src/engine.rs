@@ -4,8 +4,8 @@
 //! The order of calls for one request, and of the modules for a reader:
 //!
 //! ```text
-//! decide(now, RequestFacts) ─► policy (route, tier) ─► principals (who is charged) ─► features
-//!                               ─► signals ─► score ─► verdict ─► Decision, Pending
+//! decide(now, RequestFacts) ─► policy (route, tier) ─► principals (who is charged) ─► limits
+//!                               ─► features ─► signals ─► score ─► verdict ─► Decision, Pending
 //! observe(now, Pending, ResponseFacts)     once the response has ended
 //! interaction(now, InteractionFacts)       whenever a token was spent
 //! ```
@@ -17,8 +17,18 @@ pub mod facts;
 pub mod policy;
 pub mod weights;
 
+mod assessment;
+mod ban_history;
+mod bill;
+mod credentials;
 mod features;
+mod freshness;
+mod good_company;
+mod limits;
+mod memory;
+mod pairs;
 mod principals;
+mod reputation;
 mod score;
 mod signals;
 mod sources;
@@ -30,21 +40,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::decision::{Breakdown, Decision};
+use self::assessment::Assessment;
+use self::credentials::Claims;
+use self::decision::{Breakdown, Decision, PairBan};
 use self::facts::{InteractionFacts, RequestFacts, ResponseFacts};
-use self::features::paging::{Collection, position_parameter};
-use self::features::principal::{Charge, Receipt};
-use self::policy::tier::Tier;
+use self::features::principal::Receipt;
+use self::freshness::Freshness;
+use self::limits::{BucketId, Limits};
+use self::pairs::Pairs;
+use self::policy::limit::Pace;
+use self::policy::reputation::Suspension;
 use self::policy::{Policy, RoutePolicy};
-use self::principals::{Identity, PrincipalId, Principals, Realm, Subject, is_acceptance};
-use self::signals::{Page, View};
+use self::principals::{PrincipalId, Principals, Realm, is_acceptance};
+use self::reputation::{Keys, Sample};
 use self::sources::Sources;
 use self::throttle::Allowance;
 use self::verdict::{Course, Denied, Wish};
-use crate::words::clock::{Monotonic, Now, WallOffset};
-use crate::words::identity::{ClientClass, KeyHash};
-use crate::words::key::{KeyMemo, KeyTransition};
-use crate::words::memo::Memo;
+use crate::words::clock::Monotonic;
+use crate::words::identity::KeyIdentity;
+use crate::words::memo::Credential;
+use crate::words::points::Points;
 use crate::words::units::Span;
 
 /// Scores requests and decides on them. Owns everything remembered between requests, within
@@ -52,13 +67,18 @@ use crate::words::units::Span;
 pub struct Engine {
     policy: Arc<Policy>,
     principals: Principals,
+    pairs: Pairs,
     sources: Sources,
+    limits: Limits,
+    keys: Keys,
+    freshness: Freshness,
 }
 
-/// How many principals, and how many source addresses, are remembered at most. At the cap, those
-/// not seen lately give way.
+/// How many principals, and how many source addresses, networks, pairs, keys and buckets, are
+/// remembered at most. At the cap, those not seen lately give way.
 ///
-/// Cost: up to 1 KiB each (about 500 B a principal and 300 B a source), taken as they come.
+/// Cost: up to 1 KiB for each principal and source, taken as they come; `cargo xtask bench engine`
+/// measures it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PrincipalCapacity(pub u32);
 
@@ -76,16 +96,29 @@ pub struct Pending {
     receipt: Receipt,
     /// What the key's tier allows once the key is accepted.
     entitled: Allowance,
-    key: Option<KeyHash>,
+    /// The credential that the upstream accepts if it accepts the request.
+    claim: Option<Credential>,
+    key: Option<KeyIdentity>,
+    suspension: Suspension,
     address: IpAddr,
     conduct: Conduct,
+    realm: Realm,
+    /// What its key's reputation is told if the key is accepted.
+    suspicion: Points,
+    /// Who authenticated, should the application say so.
+    person: Option<Credential>,
+    fingerprint: u64,
+    /// Buckets that pay once the key is accepted.
+    owed: Vec<(BucketId, Duration)>,
+    /// Buckets that pay for the response's bytes.
+    metered: Vec<(BucketId, Pace)>,
 }
 
 /// What a request says of its principal, as far as its score goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Conduct {
-    /// Below every threshold, and from a principal that may count as a good one: it has a key, or
-    /// somebody touched its page.
+    /// Below every threshold, and from a principal that may count as a good one: it has a
+    /// credential, or somebody touched its page.
     Good,
     /// Below every threshold, from somebody unknown.
     Unremarkable,
@@ -101,11 +134,16 @@ impl Engine {
         Self {
             policy,
             principals: Principals::new(capacity),
+            pairs: Pairs::new(capacity),
             sources: Sources::new(capacity),
+            limits: Limits::new(capacity.saturating_mul(4)),
+            keys: Keys::new(capacity),
+            freshness: Freshness::new(capacity),
         }
     }
 
-    /// Goes on under another policy; everything remembered stays.
+    /// Goes on under another policy; everything remembered stays. A limit whose rate changed keeps
+    /// what was used of it, in time: who has to wait a minute waits a minute.
     pub fn replace_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
     }
@@ -121,102 +159,97 @@ impl Engine {
     /// Every request is scored, also one that is allowed or banned beforehand. `now` does not
     /// precede that of earlier calls.
     pub fn decide(&mut self, now: Monotonic, facts: &RequestFacts) -> (Decision, Pending) {
-        let route = self.policy.route(&facts.method, &facts.path);
-        let mode = route.mode.min(self.policy.mode());
-        let realm = Realm::of(mode);
-        let address = facts.client.ip();
-        let subject = self.principals.subject(address, facts.key.as_ref(), realm);
-        let tier = facts
-            .key
-            .as_ref()
-            .and_then(|key| self.policy.tier(key.tier.as_deref()?));
-        let entitled = entitled(tier);
-        let allowance = allowance(subject, tier);
-
-        let page = page(facts, route);
-        let charge = Charge {
-            at: now,
-            page_of: page.map(|it| Collection::new(&facts.method, it.template, it.parameter)),
-            allowance,
-        };
-        let (features, receipt) = self.principals.charge(subject.id, charge);
-        let class = class(subject, tier, route);
-        let score = score::breakdown(&View {
-            facts,
-            features,
-            tier,
-            class,
-            allowance,
-            page,
-        });
-
-        let thresholds = &route.thresholds;
-        let wish = Wish::new(&facts.standing, score.score, thresholds, receipt.passage);
-        let conduct = match thresholds.reached(score.score) {
-            Some(_) => Conduct::Suspect,
-            None if subject.identity == Identity::Anonymous && features.interactions == 0 => {
-                Conduct::Unremarkable
-            }
-            None => Conduct::Good,
-        };
-        if conduct == Conduct::Suspect && realm == Realm::Enforced {
-            self.sources.note_suspect(address, subject.id);
-        }
-
-        let course = wish.course(self.policy.mode(), mode);
-        let would = wish.action();
-        let (action, denial, reason, ban) = match course {
-            Course::Forward(forward) => (forward.action.action(), None, forward.reason, None),
-            Course::Deny(denied, reason) => {
-                let ban = (denied == Denied::Blocked)
-                    .then(|| {
-                        self.principals.note_blocked(subject.id, now);
-                        let ban = self.policy.ban();
-                        let why = |n| ban_reason(n, ban.within, &score, route);
-                        self.sources.denied(now, &facts.client, ban, why)
-                    })
-                    .flatten();
-                (denied.action(), Some(denied.denial()), reason, ban)
-            }
-        };
-        let decision = Decision {
+        let policy = Arc::clone(&self.policy);
+        let assessment = self.assess(now, facts, &policy);
+        let Assessment {
+            route,
+            mode,
+            realm,
+            subject,
             score,
+            wish,
+            conduct,
+            ..
+        } = &assessment;
+        let address = facts.client.ip();
+        if *conduct == Conduct::Suspect && *realm == Realm::Enforced {
+            (self.sources).note_suspect(address, subject.id, policy.ban());
+            if let Some(Credential::Key(key)) = subject.id.credential() {
+                self.keys
+                    .note_suspect(key, PrincipalId::address_tag(address));
+            }
+        }
+        let would = wish.action();
+        let (mut ban, mut pair_ban) = (None, None);
+        let (action, denial, reason) = match wish.course(policy.mode(), *mode) {
+            Course::Forward(forward) => (forward.action.action(), None, forward.reason),
+            Course::Deny(denied, reason) => {
+                if matches!(denied, Denied::Blocked | Denied::PairBanned) {
+                    self.principals.note_blocked(subject.id, now);
+                    let within = policy.ban().within;
+                    let why = |n| ban_reason(n, within, score, route);
+                    ban = (self.sources).denied(now, &facts.client, policy.ban(), why);
+                }
+                if ban.is_some() {
+                    // One measure at a time, so that lifting it lifts it.
+                    self.pairs.excuse(subject.id.enforced());
+                } else if denied == Denied::Blocked && subject.id.credential().is_some() {
+                    let within = policy.ban().within;
+                    let n_good = (self.sources).good_behind(now, address, policy.ban());
+                    let why = |n| {
+                        let why = ban_reason(n, within, score, route);
+                        format!("{why}; {n_good} good principals behind its address")
+                    };
+                    pair_ban = (self.pairs)
+                        .denied(now, subject.id.enforced(), policy.ban(), why)
+                        .map(|(ban, reason)| PairBan {
+                            ttl: ban.ttl(),
+                            reason: reason.to_string(),
+                        });
+                }
+                (
+                    denied.action(),
+                    Some(denied.denial(policy.step_up())),
+                    reason,
+                )
+            }
+        };
+        let threshold = wish.threshold;
+        let (mode, class, thresholds) = (*mode, assessment.class, assessment.thresholds);
+        let (limit, key_state) = (assessment.limits.tightest, assessment.key_state);
+        let decision = Decision {
+            score: assessment.score,
             action,
             would,
             denial,
             mode,
-            route: Arc::clone(&route.name),
+            route: Arc::clone(&assessment.route.name),
             class,
-            thresholds: route.thresholds.both(),
-            threshold: wish.threshold,
+            thresholds,
+            threshold,
             reason,
-            limit: None,
+            limit,
             ban,
-            pair_ban: None,
-            key_state: None,
+            pair_ban,
+            key_state,
         };
-        let pending = Pending {
-            charged: subject.id,
-            receipt,
-            entitled,
-            key: facts.key.as_ref().map(|key| key.hash),
-            address,
-            conduct,
-        };
-        (decision, pending)
+        (decision, assessment.pending)
     }
 
     /// Decides on a request that botguard answers itself. It is no evidence, so nothing is scored
     /// and nothing remembered: only what the address was listed or banned for before counts.
     #[must_use]
     pub fn decide_own(&self, facts: &RequestFacts) -> Decision {
-        let route = self.policy.route(&facts.method, &facts.path);
+        let route = (self.policy).route(&facts.host, &facts.method, &facts.path);
         let mode = route.mode.min(self.policy.mode());
         let wish = Wish::of_standing(&facts.standing);
         let would = wish.action();
         let (action, denial, reason) = match wish.course(self.policy.mode(), mode) {
             Course::Forward(forward) => (forward.action.action(), None, forward.reason),
-            Course::Deny(denied, reason) => (denied.action(), Some(denied.denial()), reason),
+            Course::Deny(denied, reason) => {
+                let denial = denied.denial(self.policy.step_up());
+                (denied.action(), Some(denial), reason)
+            }
         };
         Decision {
             score: Breakdown::default(),
@@ -226,7 +259,7 @@ impl Engine {
             mode,
             route: Arc::clone(&route.name),
             class: route.expects,
-            thresholds: route.thresholds.both(),
+            thresholds: route.thresholds,
             threshold: None,
             reason,
             limit: None,
@@ -238,57 +271,68 @@ impl Engine {
 
     /// Learns from how a request ended. To be called once for each [`Pending`].
     pub fn observe(&mut self, now: Monotonic, pending: &Pending, response: &ResponseFacts) {
+        for (bucket, pace) in &pending.metered {
+            let time = pace.time_for(response.bytes_out);
+            self.limits.charge(now, *bucket, time);
+        }
+        if let (Some(observation), Some(person)) = (&response.observation, pending.person)
+            && observation.fresh_auth
+        {
+            self.freshness.note(now, person, pending.fingerprint);
+        }
         if !is_acceptance(response) {
+            // What is refused is evidence about a key that is known to be the client's.
+            if let Some(Credential::Key(_)) = pending.charged.credential()
+                && response.answered_by == facts::AnsweredBy::Botguard
+            {
+                self.count_for_key(now, pending);
+            }
             return;
         }
+        let policy = Arc::clone(&self.policy);
         let owner = self.principals.accept(
+            now,
             pending.charged,
-            pending.key,
+            pending.claim,
             pending.receipt,
             pending.entitled,
         );
-        let good_window = self.policy.ban().good_window;
+        if let Some(Credential::Key(_)) = owner.credential() {
+            for (bucket, time) in &pending.owed {
+                self.limits.charge(now, *bucket, *time);
+            }
+            self.count_for_key(now, pending);
+        }
+        let good_window = policy.ban().good_window;
         let is_good = pending.conduct == Conduct::Good
             && self.principals.n_accepted(owner) >= weights::ACCEPTED_UNTIL_GOOD
             && !self.principals.blocked_within(owner, now, good_window);
         if is_good {
-            self.sources.note_good(now, pending.address, owner);
+            (self.sources).note_good(now, pending.address, owner, policy.ban());
+            if let Some(Credential::Key(key)) = owner.credential() {
+                let tag = PrincipalId::address_tag(owner.network());
+                self.keys.note_good(now, key, tag, policy.reputation());
+            }
         }
     }
 
-    /// What there is to remember since the last call, of what a restart must not lose.
-    ///
-    /// To be called every second or so, and at the end. `offset` turns the engine's time into
-    /// wall-clock time.
-    #[must_use]
-    pub fn drain_memos(&mut self, _offset: WallOffset) -> Vec<Memo> {
-        Vec::new()
-    }
-
-    /// Remembers what an earlier engine handed out. To be called once, before the first request.
-    pub fn recall(&mut self, _now: Now, _memos: Vec<Memo>) {}
-
-    /// Every key whose reputation is remembered.
-    #[must_use]
-    pub fn keys(&self, _now: Now) -> Vec<KeyMemo> {
-        Vec::new()
-    }
-
-    /// Forgets what a key earned: it is well until it earns something else. For when an operator
-    /// resumes it.
-    pub fn forgive(&mut self, _now: Now, _key: KeyHash, _reason: &str) {}
-
-    /// Changes of keys' states since the last call.
-    #[must_use]
-    pub fn drain_transitions(&mut self) -> Vec<(KeyHash, KeyTransition)> {
-        Vec::new()
+    fn count_for_key(&mut self, now: Monotonic, pending: &Pending) {
+        let Some(key) = &pending.key else { return };
+        if pending.realm == Realm::Enforced {
+            let sample = Sample {
+                key,
+                suspicion: pending.suspicion,
+                suspension: pending.suspension,
+            };
+            self.keys.count(now, &sample, self.policy.reputation());
+        }
     }
 
     /// Learns that somebody touched the page. Such events only excuse requests; they give no
     /// trust.
     pub fn interaction(&mut self, now: Monotonic, facts: &InteractionFacts) {
-        self.principals
-            .interact(now, facts.client.ip(), facts.key.as_ref());
+        let claims = Claims::of_interaction(facts);
+        self.principals.interact(now, facts.client.ip(), &claims);
     }
 }
 
@@ -298,52 +342,6 @@ impl std::fmt::Debug for Engine {
             .field("principals", &self.principals())
             .finish_non_exhaustive()
     }
-}
-
-/// The client that is expected: the tier's word, else the route's.
-///
-/// A key that the upstream has not accepted may incriminate (a browser's is expected to be used by
-/// a browser) but not excuse: anybody can write a machine tier's prefix.
-fn class(subject: Subject, tier: Option<&Tier>, route: &RoutePolicy) -> ClientClass {
-    match tier.map(|tier| tier.client) {
-        None | Some(ClientClass::Any) => route.expects,
-        Some(ClientClass::Browser) => ClientClass::Browser,
-        Some(declared) if subject.identity == Identity::Accepted => declared,
-        Some(_) => route.expects,
-    }
-}
-
-/// What the principal may send: an accepted pair what its tier says, an address what anybody may.
-///
-/// A key that the upstream has not accepted changes nothing of that, in either direction: what is
-/// counted then is what all behind the address sent, newcomers at their first page among them.
-fn allowance(subject: Subject, tier: Option<&Tier>) -> Allowance {
-    match subject.identity {
-        Identity::Accepted => entitled(tier),
-        Identity::Anonymous | Identity::Claimed => UNTIERED,
-    }
-}
-
-/// What a key of this tier may send from one address.
-fn entitled(tier: Option<&Tier>) -> Allowance {
-    tier.map_or(UNTIERED, |tier| tier.allowance)
-}
-
-const UNTIERED: Allowance = Allowance {
-    rate: weights::UNTIERED_RATE,
-    burst: weights::UNTIERED_BURST,
-};
-
-fn page<'a>(facts: &'a RequestFacts, route: &'a RoutePolicy) -> Option<Page<'a>> {
-    let template = if route.has_parameters {
-        &route.name
-    } else {
-        &facts.path
-    };
-    position_parameter(&facts.query).map(|parameter| Page {
-        template,
-        parameter,
-    })
 }
 
 /// The arithmetic of the last score in short: `… score 0.97 on /users (tier 0.10, paging 0.32, …)`.

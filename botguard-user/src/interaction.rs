@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::facts::InteractionFacts;
 use crate::words::address::{ClientAddress, neighbourhood};
 use crate::words::clock::Monotonic;
-use crate::words::identity::KeyIdentity;
+use crate::words::identity::{KeyIdentity, SessionIdentity};
 
 mod minting;
 mod origin;
@@ -77,6 +77,8 @@ pub struct Visitor {
     pub client: ClientAddress,
     /// The API key that the request carries.
     pub key: Option<KeyIdentity>,
+    /// The session that the request carries.
+    pub session: Option<SessionIdentity>,
     /// Keyed hash of what the client looks like.
     pub fingerprint: u64,
 }
@@ -215,6 +217,7 @@ impl Interaction {
                 interaction: Some(InteractionFacts {
                     client: visitor.client,
                     key: visitor.key.clone(),
+                    session: visitor.session,
                 }),
             },
             Err(error) => reply::refused_token(&error).into(),

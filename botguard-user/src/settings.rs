@@ -23,9 +23,11 @@ use crate::edge::upstream::{UpstreamSettings, Upstreams};
 use crate::enforcement::settings::{Backend, EnforcementSettings, KernelSettings};
 use crate::engine::policy::Policy;
 use crate::engine::policy::ban::BanPolicy;
+use crate::engine::policy::reputation::ReputationSettings;
 use crate::engine::policy::settings::{
     DefaultSettings, PolicySettings, RouteSettings, TierSettings,
 };
+use crate::engine::policy::step_up::StepUpSettings;
 use crate::intel::IntelSettings;
 use crate::interaction::UiSettings;
 use crate::words::mode::Mode;
@@ -74,6 +76,10 @@ pub struct Settings {
     pub default: DefaultSettings,
     /// `[[route]]`
     pub route: Vec<RouteSettings>,
+    /// `[step_up]`
+    pub step_up: StepUpSettings,
+    /// `[reputation]`
+    pub reputation: ReputationSettings,
     /// `[audit]`
     pub audit: AuditSettings,
 }
@@ -96,6 +102,8 @@ impl Default for Settings {
             tier: Vec::new(),
             default: DefaultSettings::default(),
             route: Vec::new(),
+            step_up: StepUpSettings::default(),
+            reputation: ReputationSettings::default(),
             audit: AuditSettings::default(),
         }
     }
@@ -131,8 +139,15 @@ impl Loaded {
         enforcement
             .validate()
             .map_err(|error| at(error.to_string()))?;
-        Policy::compile(&self.settings.policy_settings(), ban_policy(enforcement))
-            .map_err(|error| at(error.to_string()))
+        Policy::compile(&self.settings.policy_settings(), ban_policy(enforcement)).map_err(
+            |error| {
+                // A contradiction is between two places; the message names both.
+                let other = (error.other_key()).and_then(|key| {
+                    Some(format!(" ({key} is on line {})", self.document.line(key)?))
+                });
+                at(format!("{error}{}", other.unwrap_or_default()))
+            },
+        )
     }
 
     /// Checks upstreams and listeners and loads their certificates.
@@ -193,6 +208,8 @@ impl Settings {
             tiers: &self.tier,
             default: &self.default,
             routes: &self.route,
+            step_up: &self.step_up,
+            reputation: self.reputation,
         }
     }
 
@@ -239,6 +256,7 @@ const fn ban_policy(settings: &EnforcementSettings) -> BanPolicy {
         ttl_max: settings.ttl_max.0,
         good_principals: settings.good_principals,
         good_window: settings.good_window.0,
+        widest: [settings.widest[0].0, settings.widest[1].0],
     }
 }
 

@@ -208,7 +208,11 @@ impl Enforcer {
         if let Some(reason) = self.spared(ban.target) {
             return BanOutcome::Refused(reason);
         }
-        let network = host_network(ban.target.ip());
+        // Somebody guarded in the network keeps it narrow, as a good principal would.
+        let network = match self.spared_in(&ban.network) {
+            None => ban.network,
+            Some(_guarded) => host_network(ban.target.ip()),
+        };
         let mut lists = self.lists.write();
         let block = lists.insert(Block {
             network,
@@ -253,6 +257,17 @@ impl Enforcer {
         }
         let lists = self.lists.read();
         let allow = lists.allows_covering(target.ip()).next()?;
+        Some(format!("{} is on the allow list", allow.network))
+    }
+
+    /// Who is guarded or allowed within a network.
+    fn spared_in(&self, network: &ipnet::IpNet) -> Option<String> {
+        if let Some(covered) = self.guard.read().covers(network) {
+            return Some(covered.to_string());
+        }
+        let lists = self.lists.read();
+        let mut allows = lists.allows();
+        let allow = allows.find(|allow| network.contains(&allow.network))?;
         Some(format!("{} is on the allow list", allow.network))
     }
 

@@ -34,7 +34,7 @@ use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
 use crate::telemetry::metrics;
-use crate::words::address::{PeerAddress, host_network};
+use crate::words::address::PeerAddress;
 use crate::words::block::Origin;
 use crate::words::clock::{Monotonic, Now, Wall};
 use crate::words::identity::KeyIdentity;
@@ -200,7 +200,7 @@ impl Pipeline {
         let elapsed = now.monotonic.since(settling.decided);
         let record = BanRecord {
             request_id: settling.request_id.to_string(),
-            target: host_network(ban.target.ip()),
+            target: ban.network,
             ttl_s: ban.ttl.as_secs(),
             rule: Origin::Automatic,
             reason: ban.reason.clone(),

@@ -133,6 +133,8 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         tier,
         default,
         route,
+        step_up,
+        reputation,
         audit,
     } = new;
     let all = [
@@ -163,6 +165,8 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         ("[[tier]]", Takes::Effect, *tier != old.tier),
         ("[default]", Takes::Effect, *default != old.default),
         ("[[route]]", Takes::Effect, *route != old.route),
+        ("[step_up]", Takes::Effect, *step_up != old.step_up),
+        ("[reputation]", Takes::Effect, *reputation != old.reputation),
         ("[audit]", Takes::Restart, *audit != old.audit),
     ];
     all.into_iter()

@@ -59,6 +59,7 @@ impl ReservedRoutes for Reserved {
             visitor: Visitor {
                 client: head.client,
                 key: self.pipeline.key(head),
+                session: None,
                 fingerprint: self.pipeline.fingerprint(head),
             },
         };

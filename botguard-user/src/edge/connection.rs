@@ -69,7 +69,7 @@ pub(super) async fn serve(
 
 /// Closes all connections of a banned peer, then tells the gate.
 async fn settle(edge: &Edge, ban: BanProposal) {
-    let closed = edge.connections.close_peer(ban.target.ip());
+    let closed = edge.connections.close(&ban.network);
     // A task that is kept from running must not keep the ban waiting.
     if timeout(CLOSE_LIMIT, closed.done()).await.is_err() {
         tracing::debug!("connections of a banned peer are still closing");

@@ -9,7 +9,6 @@ use super::connection::Site;
 use super::connections::Live;
 use super::gate::{BrokenBy, Closing, Ticket};
 use crate::engine::facts::{AnsweredBy, ResponseFacts};
-use crate::words::address::host_network;
 use crate::words::clock::Monotonic;
 
 /// Calls [`super::gate::Gate::finish`] when dropped.
@@ -114,8 +113,7 @@ impl Drop for Finisher {
                 // A stream of HTTP/2 may outlive its connection's task; then nothing is left to
                 // be flushed, and the others' closing is begun, though not waited for.
                 if let Err(ban) = self.live.propose(ban) {
-                    let network = host_network(ban.target.ip());
-                    let closed = edge.connections.close(&network);
+                    let closed = edge.connections.close(&ban.network);
                     tracing::debug!(connections = closed.count(), "closed for a ban");
                     edge.gate.settle(ban);
                 }

@@ -259,4 +259,6 @@ pub struct InteractionFacts {
     pub client: ClientAddress,
     /// The key whose page it came from.
     pub key: Option<KeyIdentity>,
+    /// The session whose page it came from.
+    pub session: Option<SessionIdentity>,
 }

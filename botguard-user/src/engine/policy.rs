@@ -2,13 +2,17 @@
 //! banned. Built by control from the settings; read by the engine on every request.
 
 pub mod ban;
+pub mod reputation;
 pub mod settings;
+pub mod step_up;
 
 mod error;
+pub mod limit;
 mod pattern;
+pub mod rollout;
 mod routes;
 mod template;
-pub(crate) mod thresholds;
+mod thresholds;
 pub(crate) mod tier;
 
 use std::sync::Arc;
@@ -18,11 +22,13 @@ use http::Method;
 pub use self::error::PolicyError;
 
 use self::ban::BanPolicy;
-use self::routes::{Route, Routes};
+use self::limit::Limit;
+use self::reputation::ReputationSettings;
+use self::rollout::{Rollout, mix_text};
+use self::routes::{Route, Routes, compile_limits};
 use self::settings::PolicySettings;
-use self::thresholds::Thresholds;
 use self::tier::{Tier, Tiers};
-use crate::engine::decision::RouteThresholds;
+use crate::engine::decision::{RouteThresholds, StepUpDemand};
 use crate::words::identity::ClientClass;
 use crate::words::mode::Mode;
 
@@ -33,19 +39,33 @@ pub struct Policy {
     tiers: Tiers,
     default: RoutePolicy,
     routes: Routes,
+    /// Of every request, whatever its route.
+    limits: Vec<Limit>,
+    /// Of keys whose tier declares none, where an override or their reputation does.
+    key_limit: Limit,
     ban: BanPolicy,
+    step_up: StepUpDemand,
+    reputation: ReputationSettings,
 }
 
 /// What applies on one route.
 #[derive(Clone, Debug)]
 pub struct RoutePolicy {
-    /// The template, or `default`.
+    /// The template, after its host if it has one; or `default`.
     pub(crate) name: Arc<str>,
+    /// Of the name, for the roll-out.
+    pub(crate) hash: u64,
     /// Whether evidence names the template instead of the path, which varies.
     pub(crate) has_parameters: bool,
     pub(crate) mode: Mode,
-    pub(crate) thresholds: Thresholds,
+    pub(crate) thresholds: RouteThresholds,
     pub(crate) expects: ClientClass,
+    /// On whom `enforce` is enforced.
+    pub(crate) rollout: Rollout,
+    /// What a request takes from limits of requests; at least 1.
+    pub(crate) cost: u64,
+    /// Its own, beside those of every request.
+    pub(crate) limits: Vec<Limit>,
 }
 
 /// One row of what is in force, for `botguard status`.
@@ -59,6 +79,8 @@ pub struct RouteSummary {
     pub configured: Mode,
     /// The effective mode: the smaller of the route's and the global one.
     pub mode: Mode,
+    /// On how many principals `enforce` is enforced.
+    pub rollout: Rollout,
 }
 
 impl Policy {
@@ -67,12 +89,17 @@ impl Policy {
     /// Errors: [`PolicyError`], the configuration's fault; the message names the key.
     pub fn compile(settings: &PolicySettings<'_>, ban: BanPolicy) -> Result<Self, PolicyError> {
         ban.check()?;
+        settings.reputation.check()?;
         let default = RoutePolicy {
             name: Arc::from("default"),
+            hash: mix_text("default"),
             has_parameters: false,
             mode: settings.default.mode,
-            thresholds: Thresholds::compile("default", &settings.default.thresholds())?,
+            thresholds: RouteThresholds::compile("default", &settings.default.thresholds())?,
             expects: ClientClass::Any,
+            rollout: settings.default.rollout.unwrap_or(Rollout::ALL),
+            cost: 1,
+            limits: Vec::new(),
         };
         let routes = settings
             .routes
@@ -85,14 +112,18 @@ impl Policy {
             tiers: Tiers::compile(settings.tiers)?,
             default,
             routes: Routes::new(routes)?,
+            limits: compile_limits("default", "*", &settings.default.limits)?,
+            key_limit: Limit::of_keys(),
             ban,
+            step_up: StepUpDemand::compile(settings.step_up)?,
+            reputation: settings.reputation,
         })
     }
 
     /// The thresholds of `[default]`.
     #[must_use]
     pub const fn default_thresholds(&self) -> RouteThresholds {
-        self.default.thresholds.both()
+        self.default.thresholds
     }
 
     /// The same policy under another global mode, as the kill switch needs.
@@ -124,6 +155,7 @@ impl Policy {
             methods: Vec::new(),
             configured: self.default.mode,
             mode: self.default.mode.min(self.mode),
+            rollout: self.default.rollout,
         };
         self.routes
             .iter()
@@ -132,21 +164,39 @@ impl Policy {
                 methods: route.methods.clone(),
                 configured: route.policy.mode,
                 mode: route.policy.mode.min(self.mode),
+                rollout: route.policy.rollout,
             })
             .chain([default])
             .collect()
     }
 
-    /// What applies to a request for `path`, which is normalised.
-    pub(crate) fn route(&self, method: &Method, path: &str) -> &RoutePolicy {
+    /// What applies to a request for `path`, which is normalised, on `host`, in lower case.
+    pub(crate) fn route(&self, host: &str, method: &Method, path: &str) -> &RoutePolicy {
         self.routes
-            .find(method, path)
+            .find(host, method, path)
             .map_or(&self.default, |route| &route.policy)
     }
 
     /// The tier called `name`; none if a reload took it away.
     pub(crate) fn tier(&self, name: &str) -> Option<&Tier> {
         self.tiers.named(name)
+    }
+
+    /// The limits of every request.
+    pub(crate) fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    pub(crate) const fn key_limit(&self) -> &Limit {
+        &self.key_limit
+    }
+
+    pub(crate) const fn step_up(&self) -> &StepUpDemand {
+        &self.step_up
+    }
+
+    pub(crate) const fn reputation(&self) -> &ReputationSettings {
+        &self.reputation
     }
 
     pub(crate) const fn ban(&self) -> &BanPolicy {

@@ -1,9 +1,14 @@
 //! To whom a request's evidence is charged, and the records of all of them.
 //!
-//! A request with a key belongs to the pair (key, address) once the upstream accepted that key
-//! from that address, and until then to the address alone. So garbage that carries a victim's key
-//! moves nothing of the victim's, a public key outlives one scraper who copied it, and the users
-//! behind one address outlive one bad key among them.
+//! A request with a credential (API key, session, verified user) belongs to the pair (credential,
+//! address) once the upstream accepted it from that address, and until then to the address alone.
+//! So garbage that carries a victim's key, session or user name moves nothing of the victim's, a
+//! public key outlives one scraper who copied it, and the users behind one address outlive one bad
+//! key among them. Where several are accepted, the first of key, session, user is charged.
+//!
+//! A credential that comes along with one that is accepted already is not accepted for that: whoever
+//! is known could make up as many others as it likes. Nor are those of an address from which ever
+//! new ones come and hardly any comes twice: then the application does not look at them.
 //!
 //! Evidence gathered where botguard may not act (mode log or off) is kept apart from the rest: no
 //! request on a watched route can contribute to a denial or a ban elsewhere.
@@ -11,13 +16,16 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use super::credentials::{Claim, Claims, Holder};
 use super::facts::{AnsweredBy, ResponseFacts};
+use super::features::churn::{Arrival, Turnover};
 use super::features::principal::{Charge, Features, Principal, Receipt};
+use super::policy::rollout::mix;
 use super::table::{ClockTable, Slot};
 use super::throttle::Allowance;
 use crate::words::address::canonical;
 use crate::words::clock::Monotonic;
-use crate::words::identity::{KeyHash, KeyIdentity};
+use crate::words::memo::Credential;
 use crate::words::mode::Mode;
 
 /// Who is charged.
@@ -25,9 +33,8 @@ use crate::words::mode::Mode;
 pub(crate) struct PrincipalId {
     /// IPv6 by its /64: a subscriber holds them all, and each would be a fresh record.
     network: IpAddr,
-    /// The key hash of an accepted pair, as octets, which need no alignment; `None` is the address
-    /// itself.
-    key: Option<[u8; 16]>,
+    /// The credential of an accepted pair; `None` is the address itself.
+    holder: Option<Holder>,
     /// Where the evidence counts.
     realm: Realm,
 }
@@ -50,14 +57,14 @@ impl Realm {
     }
 }
 
-/// How far the upstream vouches for the key of a request.
+/// How far the upstream vouches for a credential of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Identity {
-    /// There is no key.
+    /// There is none.
     Anonymous,
-    /// The upstream has not yet accepted the key from this address.
+    /// The upstream has not yet accepted any of them from this address.
     Claimed,
-    /// It has.
+    /// It has accepted the one that is charged.
     Accepted,
 }
 
@@ -83,31 +90,24 @@ impl Principals {
         self.0.len()
     }
 
-    /// Who is charged for a request from `address` with `key` on a route of `realm`.
-    pub(crate) fn subject(
-        &self,
-        address: IpAddr,
-        key: Option<&KeyIdentity>,
-        realm: Realm,
-    ) -> Subject {
-        let alone = PrincipalId::new(address, None, realm);
-        let Some(key) = key else {
-            return Subject {
-                id: alone,
-                identity: Identity::Anonymous,
-            };
-        };
-        let pair = PrincipalId::new(address, Some(key.hash), realm);
-        if self.n_accepted(pair) > 0 {
-            Subject {
-                id: pair,
+    /// Who is charged for a request from `address` with these credentials, where its evidence counts
+    /// in `realm`.
+    pub(crate) fn subject(&self, address: IpAddr, claims: &Claims, realm: Realm) -> Subject {
+        let pair = |claim: &Claim| PrincipalId::of(address, Some(claim.credential), realm);
+        let accepted =
+            (claims.iter()).find(|claim| claim.is_verified || self.n_accepted(pair(claim)) > 0);
+        match accepted {
+            Some(claim) => Subject {
+                id: pair(claim),
                 identity: Identity::Accepted,
-            }
-        } else {
-            Subject {
-                id: alone,
-                identity: Identity::Claimed,
-            }
+            },
+            None => Subject {
+                id: PrincipalId::of(address, None, realm),
+                identity: match claims.first() {
+                    Some(_) => Identity::Claimed,
+                    None => Identity::Anonymous,
+                },
+            },
         }
     }
 
@@ -139,31 +139,44 @@ impl Principals {
     /// Notes that `id` was blocked.
     pub(crate) fn note_blocked(&mut self, id: PrincipalId, now: Monotonic) {
         if let Some(record) = self.0.find_mut(&id) {
-            record.blocked = Some(now);
+            record.blocked = now;
         }
     }
 
     /// Counts an interaction event, for the pair if the upstream accepted it, else the address.
-    pub(crate) fn interact(&mut self, now: Monotonic, address: IpAddr, key: Option<&KeyIdentity>) {
-        let subject = self.subject(address, key, Realm::Enforced);
+    pub(crate) fn interact(&mut self, now: Monotonic, address: IpAddr, claims: &Claims) {
+        let subject = self.subject(address, claims, Realm::Enforced);
         self.0.entry(subject.id).interact(now);
     }
 
     /// Notes that the upstream accepted a request which was charged to `charged` and carried
-    /// `key`, of a tier that entitles it to `entitled`. A charge to the address moves to the pair:
+    /// `claim`, of a tier that entitles it to `entitled`. A charge to the address moves to the pair:
     /// it was the pair's all along, and no request counts twice.
     pub(crate) fn accept(
         &mut self,
+        now: Monotonic,
         charged: PrincipalId,
-        key: Option<KeyHash>,
+        claim: Option<Credential>,
         receipt: Receipt,
         entitled: Allowance,
     ) -> PrincipalId {
-        let owner = PrincipalId {
-            key: key.map(octets),
-            ..charged
+        let owner = match (charged.holder, claim) {
+            (None, Some(credential)) => PrincipalId {
+                holder: Some(Holder::of(credential)),
+                ..charged
+            },
+            _ => charged,
         };
         if owner != charged {
+            let arrival = match self.n_accepted(owner) {
+                0 => Arrival::New,
+                _ => Arrival::Known,
+            };
+            let address = self.0.entry_unused(charged.enforced());
+            let turnover = address.churn.note(now, arrival);
+            if (turnover, arrival) == (Turnover::Churning, Arrival::New) {
+                return charged;
+            }
             if let Some(record) = self.0.find_mut(&charged) {
                 record.uncharge(receipt);
             }
@@ -171,10 +184,24 @@ impl Principals {
                 allowance: entitled,
                 ..receipt.charge
             });
+        } else if charged.holder.is_some() {
+            let address = PrincipalId {
+                holder: None,
+                ..charged
+            };
+            if let Some(address) = self.0.find_mut(&address.enforced()) {
+                address.churn.note(now, Arrival::Known);
+            }
         }
         // Its request was a use already; a second mark would make one-timers look like regulars.
         self.0.entry_unused(owner.enforced()).accept();
         owner
+    }
+
+    /// How many new credentials came from an address lately, where hardly any came twice.
+    pub(crate) fn churning(&self, id: PrincipalId, now: Monotonic) -> Option<u32> {
+        let address = PrincipalId { holder: None, ..id };
+        self.0.find(&address.enforced())?.churn.churning(now)
     }
 
     /// Requests of `id` that the upstream accepted, on whatever route.
@@ -182,30 +209,70 @@ impl Principals {
         self.0.find(&id.enforced()).map_or(0, Principal::n_accepted)
     }
 
+    /// Whether the upstream accepted `credential` from `address`.
+    pub(crate) fn knows(&self, address: IpAddr, credential: Credential) -> bool {
+        self.n_accepted(PrincipalId::of_credential(address, credential)) > 0
+    }
+
     /// Whether `id` was blocked within `window`.
     pub(crate) fn blocked_within(&self, id: PrincipalId, now: Monotonic, window: Duration) -> bool {
         self.0
             .find(&id.enforced())
-            .and_then(|record| record.blocked)
-            .is_some_and(|blocked| now.since(blocked) < window)
+            .map(|record| record.blocked)
+            .is_some_and(|at| at != Monotonic::default() && now.since(at) < window)
     }
 }
 
 impl PrincipalId {
-    fn new(address: IpAddr, key: Option<KeyHash>, realm: Realm) -> Self {
+    fn of(address: IpAddr, credential: Option<Credential>, realm: Realm) -> Self {
         Self {
             network: subscriber(address),
-            key: key.map(octets),
+            holder: credential.map(Holder::of),
             realm,
         }
     }
 
-    /// The key's hash folded to half, enough to tell the principals of one source apart; 0 for
-    /// the address itself.
+    /// A pair where decisions are carried out.
+    pub(crate) fn of_credential(address: IpAddr, credential: Credential) -> Self {
+        Self::of(address, Some(credential), Realm::Enforced)
+    }
+
+    /// The address; IPv6 by its /64.
+    pub(crate) const fn network(self) -> IpAddr {
+        self.network
+    }
+
+    /// Who, at that address; `None` is the address itself.
+    pub(crate) fn credential(self) -> Option<Credential> {
+        self.holder.map(Holder::credential)
+    }
+
+    /// A hash that stays the same for good, for the roll-out.
+    pub(crate) fn stable_hash(self) -> u64 {
+        match self.holder {
+            Some(_) => mix(self.tag()),
+            None => mix(Self::address_tag(self.network)),
+        }
+    }
+
+    /// An address folded to a number.
+    pub(crate) fn address_tag(address: IpAddr) -> u64 {
+        match address {
+            IpAddr::V4(ip) => mix(u64::from(ip.to_bits())),
+            IpAddr::V6(ip) => fold(ip.to_bits()),
+        }
+    }
+
+    /// The credential's hash folded to half, enough to tell the principals of one source apart; 0
+    /// for the address itself.
     pub(crate) fn tag(self) -> u64 {
-        let hash = self.key.map_or(0, u128::from_be_bytes);
-        // The conversion fits: the upper half was shifted away or masked off.
-        u64::try_from((hash >> 64) ^ (hash & u128::from(u64::MAX))).unwrap_or(0)
+        self.holder
+            .map_or(0, |holder| fold(u128::from_be_bytes(holder.hash)))
+    }
+
+    /// The same principal where its evidence counts in `realm`.
+    pub(crate) fn counted_in(self, realm: Realm) -> Self {
+        Self { realm, ..self }
     }
 
     /// Where the evidence of watched routes is kept.
@@ -217,7 +284,7 @@ impl PrincipalId {
     }
 
     /// Where the upstream's word, interaction and enforced evidence are kept.
-    fn enforced(self) -> Self {
+    pub(crate) fn enforced(self) -> Self {
         Self {
             realm: Realm::Enforced,
             ..self
@@ -238,11 +305,13 @@ pub(crate) fn is_acceptance(response: &ResponseFacts) -> bool {
         }
 }
 
-const fn octets(hash: KeyHash) -> [u8; 16] {
-    hash.0.to_be_bytes()
+fn fold(hash: u128) -> u64 {
+    // The conversion fits: the upper half was shifted away or masked off.
+    u64::try_from((hash >> 64) ^ (hash & u128::from(u64::MAX))).unwrap_or(0)
 }
 
-fn subscriber(address: IpAddr) -> IpAddr {
+/// IPv6 by its /64.
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match canonical(address) {
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();

@@ -1,17 +1,21 @@
-//! From readings to a score: score = min(1, Σ over groups of min(cap, Σ weight × confidence)).
+//! From readings to a score: score = min(1, max(0, Σ over groups of min(cap, Σ weight × confidence)
+//! − trust)).
 
-use super::decision::{Breakdown, GroupTotal, SignalReading};
+use super::decision::{Breakdown, GroupTotal, SignalReading, TrustCredit};
 use super::signals::{SIGNALS, View};
 use super::weights;
 use crate::words::points::Points;
 
-/// Reads every signal and sums them up.
-pub(crate) fn breakdown(view: &View<'_>) -> Breakdown {
-    total(SIGNALS.iter().filter_map(|read| read(view)).collect())
+/// Reads every signal and sums them up, less what speaks for the client.
+pub(crate) fn breakdown(view: &View<'_>, trust: Vec<TrustCredit>) -> Breakdown {
+    total(
+        SIGNALS.iter().filter_map(|read| read(view)).collect(),
+        trust,
+    )
 }
 
 /// Sums readings that stand in the order of their groups.
-fn total(signals: Vec<SignalReading>) -> Breakdown {
+fn total(signals: Vec<SignalReading>, trust: Vec<TrustCredit>) -> Breakdown {
     let groups: Vec<GroupTotal> = signals
         .chunk_by(|a, b| a.group == b.group)
         .filter_map(|readings| {
@@ -25,10 +29,11 @@ fn total(signals: Vec<SignalReading>) -> Breakdown {
         })
         .collect();
     let raw: Points = groups.iter().map(|group| group.total).sum();
+    let credit: Points = trust.iter().map(|credit| credit.credit).sum();
     Breakdown {
-        score: raw.min(Points::ONE),
+        score: raw.less(credit).min(Points::ONE),
         raw,
-        trust: Vec::new(),
+        trust,
         groups,
         signals,
     }
@@ -53,7 +58,7 @@ mod tests {
                     evidence: String::new(),
                 })
                 .collect();
-            let breakdown = total(signals);
+            let breakdown = total(signals, Vec::new());
             assert_eq!(breakdown.raw, Points::from_basis(expected_raw));
             assert_eq!(breakdown.score, Points::from_basis(expected_score));
         };

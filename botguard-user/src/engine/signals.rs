@@ -2,7 +2,9 @@
 //! for people. The numbers are in [`super::weights`].
 
 mod burst;
+mod credential_churn;
 mod excess;
+mod false_crawler;
 mod hosting_asn;
 mod no_interaction;
 mod paging;
@@ -28,6 +30,9 @@ pub(crate) struct View<'a> {
     pub(crate) class: ClientClass,
     /// What the principal's tier allows.
     pub(crate) allowance: Allowance,
+    /// New credentials at its address lately, where hardly any came twice and this one is not
+    /// accepted.
+    pub(crate) newcomers: Option<u32>,
     /// What this request pages through, if it does.
     pub(crate) page: Option<Page<'a>>,
 }
@@ -42,12 +47,14 @@ pub(crate) struct Page<'a> {
 }
 
 /// Every signal, in the order of their groups.
-pub(crate) const SIGNALS: [fn(&View<'_>) -> Option<SignalReading>; 5] = [
+pub(crate) const SIGNALS: [fn(&View<'_>) -> Option<SignalReading>; 7] = [
     tier::read,
+    credential_churn::read,
     paging::read,
     burst::read,
     no_interaction::read,
     hosting_asn::read,
+    false_crawler::read,
 ];
 
 /// A number with separators between the thousands: `4,200`.

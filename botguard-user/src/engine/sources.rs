@@ -1,21 +1,39 @@
-//! When an address has earned a ban.
+//! When an address, or the network around it, has earned a ban.
 //!
-//! Counts the requests of one address that were actually denied for their score, and remembers the
-//! good principals behind it. Proposes; whether the kernel follows is decided elsewhere.
+//! Counts the requests of one address that were actually denied for their score or for a ban of
+//! their pair, and remembers the good principals behind it. Proposes; whether the kernel follows is
+//! decided elsewhere.
+//!
+//! IPv6 is counted by the /64, which one subscriber holds all of: whoever was denied from several
+//! addresses of it is banned by the /64, else by the address. An IPv4 network follows its addresses:
+//! where several of one /24 earned bans of their own within an hour, and nobody good was seen in it,
+//! the next ban is of the network. Nothing wider than the policy's `widest` is ever proposed.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::ban_history::LastBan;
 use super::decision::BanProposal;
 use super::features::window::Window;
+use super::good_company::{GoodCompany, Sighting};
 use super::policy::ban::BanPolicy;
-use super::principals::PrincipalId;
+use super::principals::{PrincipalId, subscriber};
 use super::table::{ClockTable, Slot};
 use crate::words::address::{ClientAddress, host_network};
-use crate::words::clock::Monotonic;
+use crate::words::clock::{Monotonic, Now, WallOffset};
+use crate::words::memo::SourceMemo;
 
-/// All sources, at most as many as the capacity.
-pub(crate) struct Sources(ClockTable<IpAddr, Source>);
+/// All sources, at most as many as the capacity, and all networks, likewise.
+pub(crate) struct Sources {
+    /// IPv6 by the /64.
+    hosts: ClockTable<IpAddr, Source>,
+    /// Of IPv4.
+    networks: ClockTable<IpNet, Network>,
+    /// What changed and is worth remembering, since the last call of [`Sources::drain`].
+    fresh: Vec<IpNet>,
+}
 
 /// What one address did to deserve a ban, and who would suffer from it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,48 +41,82 @@ struct Source {
     denials: Window<{ DENIAL_BUCKETS as usize + 1 }>,
     /// Bucket width of `denials`; a reload may change it.
     denial_width: Duration,
-    good: [Option<Good>; REMEMBERED_GOOD],
+    /// Where the last denial was, and whether one before it was elsewhere.
+    seen_at: Option<IpAddr>,
+    is_spread: bool,
+    good: GoodCompany,
     /// The ban that was proposed last.
     last: Option<LastBan>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Good {
-    tag: u64,
-    seen: Monotonic,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct LastBan {
-    proposed: Monotonic,
-    ends: Monotonic,
-    /// Repetitions before it.
-    level: u32,
+/// The same of a network: which of its addresses were banned lately.
+#[derive(Clone, Copy, Debug, Default)]
+struct Network {
+    banned: [Option<(u64, Monotonic)>; MOST_NEIGHBOURS],
+    good: GoodCompany,
+    last: Option<LastBan>,
 }
 
 const DENIAL_BUCKETS: u32 = 10;
-const REMEMBERED_GOOD: usize = BanPolicy::MOST_GOOD_PRINCIPALS as usize + 1;
+const MOST_NEIGHBOURS: usize = 5;
 const _: () = assert!(size_of::<Slot<IpAddr, Source>>() <= 512);
+const _: () = assert!(size_of::<Slot<IpNet, Network>>() <= 512);
+
+/// Addresses of one IPv4 network that must have earned bans within [`NEIGHBOURS_WITHIN`] before the
+/// network does: a /24 may be 256 customers.
+const NEIGHBOURS: usize = MOST_NEIGHBOURS;
+const NEIGHBOURS_WITHIN: Duration = Duration::from_secs(3_600);
 
 impl Sources {
     pub(crate) fn new(capacity: u32) -> Self {
-        Self(ClockTable::new(capacity))
-    }
-
-    /// Notes that `id` behaves behind `address`.
-    pub(crate) fn note_good(&mut self, now: Monotonic, address: IpAddr, id: PrincipalId) {
-        self.0.entry(address).note_good(now, id.tag());
-    }
-
-    /// Notes that `id` no longer does.
-    pub(crate) fn note_suspect(&mut self, address: IpAddr, id: PrincipalId) {
-        if let Some(source) = self.0.find_mut(&address) {
-            source.forget_good(id.tag());
+        Self {
+            hosts: ClockTable::new(capacity),
+            networks: ClockTable::new(capacity),
+            fresh: Vec::new(),
         }
     }
 
-    /// Counts one request of `client` that was denied for its score, and proposes a ban if that
-    /// was one too many, the address is the client's own, and few enough would suffer.
+    /// Notes that `id` behaves behind `address`.
+    pub(crate) fn note_good(
+        &mut self,
+        now: Monotonic,
+        address: IpAddr,
+        id: PrincipalId,
+        policy: &BanPolicy,
+    ) {
+        let sighting = self
+            .hosts
+            .entry(subscriber(address))
+            .good
+            .note(now, id.tag());
+        if let Some(network) = around(address, policy) {
+            self.networks.entry(network).good.note(now, id.tag());
+        }
+        if sighting == Sighting::News {
+            self.fresh.push(host_network(subscriber(address)));
+        }
+    }
+
+    /// Notes that `id` no longer does.
+    pub(crate) fn note_suspect(&mut self, address: IpAddr, id: PrincipalId, policy: &BanPolicy) {
+        if let Some(source) = self.hosts.find_mut(&subscriber(address)) {
+            source.good.forget(id.tag());
+        }
+        if let Some(network) = around(address, policy)
+            && let Some(network) = self.networks.find_mut(&network)
+        {
+            network.good.forget(id.tag());
+        }
+    }
+
+    /// How many good principals were seen behind `address` lately.
+    pub(crate) fn good_behind(&self, now: Monotonic, address: IpAddr, policy: &BanPolicy) -> u32 {
+        let source = self.hosts.find(&subscriber(address));
+        source.map_or(0, |source| source.good.count(now, policy.good_window))
+    }
+
+    /// Counts one request of `client` that was denied, and proposes a ban if that was one too many,
+    /// the address is the client's own, and few enough would suffer.
     pub(crate) fn denied(
         &mut self,
         now: Monotonic,
@@ -73,156 +125,153 @@ impl Sources {
         why: impl Fn(u32) -> String,
     ) -> Option<BanProposal> {
         let target = client.own_peer()?;
-        let source = self.0.entry(target.ip());
-        let n_denials = source.count_denial(now, policy);
+        let address = target.ip();
+        let source = self.hosts.entry(subscriber(address));
+        let n_denials = source.count_denial(now, address, policy);
         let earned = n_denials >= policy.denied
-            && source.good_behind(now, policy) <= policy.good_principals
-            && source.last.is_none_or(|last| last.ends <= now);
-        earned.then(|| BanProposal {
-            target,
-            network: host_network(target.ip()),
-            ttl: source.ban(now, policy),
-            reason: why(n_denials),
+            && source.good.count(now, policy.good_window) <= policy.good_principals
+            && source.last.is_none_or(|last| !last.is_live(now));
+        if !earned {
+            return None;
+        }
+        let ban = LastBan::after(source.last, now, policy);
+        source.last = Some(ban);
+        source.denials = Window::default();
+        let is_spread = std::mem::take(&mut source.is_spread);
+        self.fresh.push(host_network(subscriber(address)));
+        let reason = why(n_denials);
+        if let (IpAddr::V6(_), true, Some(network)) = (address, is_spread, around(address, policy))
+        {
+            return Some(BanProposal {
+                target,
+                network,
+                ttl: ban.ttl(),
+                reason: format!("{reason}, from several addresses of {network}"),
+            });
+        }
+        Some(match self.widened(now, address, policy) {
+            Some((network, ban, n_neighbours)) => BanProposal {
+                target,
+                network,
+                ttl: ban.ttl(),
+                reason: format!(
+                    "{n_neighbours} addresses of {network} earned bans within an hour; the last: {reason}"
+                ),
+            },
+            None => BanProposal {
+                target,
+                network: host_network(address),
+                ttl: ban.ttl(),
+                reason,
+            },
         })
+    }
+
+    /// The ban of the network around an address that has just earned its own, if it is time.
+    fn widened(
+        &mut self,
+        now: Monotonic,
+        address: IpAddr,
+        policy: &BanPolicy,
+    ) -> Option<(IpNet, LastBan, usize)> {
+        let around = around(address, policy).filter(|_| address.is_ipv4())?;
+        let network = self.networks.entry(around);
+        let n_neighbours = network.note_banned(now, PrincipalId::address_tag(address));
+        let earned = n_neighbours >= NEIGHBOURS
+            && network.good.count(now, policy.good_window) <= policy.good_principals
+            && network.last.is_none_or(|last| !last.is_live(now));
+        if !earned {
+            return None;
+        }
+        let ban = LastBan::after(network.last, now, policy);
+        network.last = Some(ban);
+        self.fresh.push(around);
+        Some((around, ban, n_neighbours))
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn drain(&mut self, offset: WallOffset) -> Vec<SourceMemo> {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.sort_unstable();
+        fresh.dedup();
+        fresh
+            .into_iter()
+            .filter_map(|network| {
+                let (good, last) = match self.networks.find(&network) {
+                    Some(of) if network.prefix_len() != network.max_prefix_len() => {
+                        (of.good, of.last)
+                    }
+                    _ => {
+                        let source = self.hosts.find(&network.addr())?;
+                        (source.good, source.last)
+                    }
+                };
+                Some(SourceMemo {
+                    network,
+                    ban: last.map(|last| last.memo(offset)),
+                    good: good.memo(offset),
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) fn recall(&mut self, now: Now, memo: &SourceMemo, policy: &BanPolicy) {
+        let last = memo.ban.as_ref().map(|ban| LastBan::recalled(ban, now));
+        let good = GoodCompany::recalled(&memo.good, now);
+        if memo.network.prefix_len() == memo.network.max_prefix_len() {
+            let address = subscriber(memo.network.addr());
+            let source = self.hosts.entry(address);
+            (source.last, source.good) = (last, good);
+            if let Some(network) = around(address, policy) {
+                self.networks.entry(network).good.join(&good);
+            }
+        } else {
+            let network = self.networks.entry(memo.network);
+            network.last = last;
+            network.good.join(&good);
+        }
     }
 }
 
 impl Source {
-    fn count_denial(&mut self, now: Monotonic, policy: &BanPolicy) -> u32 {
+    fn count_denial(&mut self, now: Monotonic, at: IpAddr, policy: &BanPolicy) -> u32 {
         let width = policy.within / DENIAL_BUCKETS;
         if self.denial_width != width {
             self.denials = Window::default();
             self.denial_width = width;
         }
+        if self.denials.count(now, width) == 0 {
+            self.is_spread = false;
+        } else if self.seen_at != Some(at) {
+            self.is_spread = true;
+        }
+        self.seen_at = Some(at);
         self.denials.add(now, width);
         self.denials.count(now, width)
     }
+}
 
-    fn good_behind(&self, now: Monotonic, policy: &BanPolicy) -> u32 {
-        let good = self.good.iter().flatten();
-        let recent = good.filter(|good| now.since(good.seen) < policy.good_window);
-        u32::try_from(recent.count()).unwrap_or(u32::MAX)
-    }
-
-    /// Starts a ban and returns its length: `ttl_factor` times longer for each repetition that is
-    /// not forgotten yet, at most `ttl_max`.
-    fn ban(&mut self, now: Monotonic, policy: &BanPolicy) -> Duration {
-        let level = self.last.map_or(0, |last| {
-            let quiet = now.since(last.proposed).as_nanos() / policy.ttl_max.as_nanos().max(1);
-            let forgotten = u32::try_from(quiet).unwrap_or(u32::MAX);
-            last.level.saturating_add(1).saturating_sub(forgotten)
-        });
-        let factor = policy.ttl_factor.saturating_pow(level);
-        let ttl = policy.ttl.saturating_mul(factor).min(policy.ttl_max);
-        self.last = Some(LastBan {
-            proposed: now,
-            ends: now.after(ttl),
-            level,
-        });
-        self.denials = Window::default();
-        ttl
-    }
-
-    /// When all places are taken by others, the one seen longest ago gives way; that many are
-    /// more than any policy asks for.
-    fn note_good(&mut self, now: Monotonic, tag: u64) {
-        let good = Some(Good { tag, seen: now });
-        let known = self
-            .good
-            .iter()
-            .position(|it| it.is_some_and(|it| it.tag == tag));
-        let place = known.or_else(|| self.good.iter().position(Option::is_none));
-        match place {
-            Some(place) => self.good[place] = good,
-            None => {
-                if let Some(oldest) = self
-                    .good
-                    .iter_mut()
-                    .min_by_key(|it| it.map_or(now, |it| it.seen))
-                {
-                    *oldest = good;
-                }
-            }
+impl Network {
+    /// Notes that an address of it was banned, and counts those that were lately.
+    fn note_banned(&mut self, now: Monotonic, tag: u64) -> usize {
+        let oldest = |banned: &[Option<(u64, Monotonic)>]| {
+            (0..banned.len()).min_by_key(|place| banned[*place].map(|(_, at)| at))
+        };
+        let known = (self.banned.iter()).position(|it| it.is_some_and(|(known, _)| known == tag));
+        if let Some(place) = known.or_else(|| oldest(&self.banned)) {
+            self.banned[place] = Some((tag, now));
         }
-    }
-
-    fn forget_good(&mut self, tag: u64) {
-        for good in &mut self.good {
-            if good.is_some_and(|it| it.tag == tag) {
-                *good = None;
-            }
-        }
+        let lately = self.banned.iter().flatten();
+        lately
+            .filter(|(_, at)| now.since(*at) < NEIGHBOURS_WITHIN)
+            .count()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn at(seconds: u64) -> Monotonic {
-        Monotonic::from_boot(Duration::from_secs(seconds))
-    }
-
-    /// Lengths in seconds of bans that a source earns at the given seconds.
-    fn lengths(policy: &BanPolicy, seconds: &[u64]) -> Vec<u64> {
-        let mut source = Source::default();
-        seconds
-            .iter()
-            .map(|second| source.ban(at(*second), policy).as_secs())
-            .collect()
-    }
-
-    #[test]
-    fn bans_grow_with_repetition_and_shrink_with_time() {
-        let policy = BanPolicy::default();
-        let check = |seconds: &[u64], expected: &[u64]| {
-            assert_eq!(lengths(&policy, seconds), expected, "{seconds:?}");
-        };
-        check(&[0, 700, 4_000], &[600, 2_400, 9_600]);
-        check(
-            &[0, 700, 4_000, 20_000, 80_000],
-            &[600, 2_400, 9_600, 38_400, 86_400],
-        );
-        check(&[0, 86_399], &[600, 2_400]);
-        check(&[0, 86_400], &[600, 600]);
-        check(&[0, 700, 700 + 86_400], &[600, 2_400, 2_400]);
-        check(&[0, 700, 700 + 3 * 86_400], &[600, 2_400, 600]);
-    }
-
-    #[test]
-    fn a_full_memory_of_good_ones_still_counts_them() {
-        let mut source = Source::default();
-        for tag in 0..1_000 {
-            source.note_good(at(tag), tag);
-        }
-        let policy = BanPolicy::default();
-        assert_eq!(source.good_behind(at(1_000), &policy), 8);
-        source.forget_good(999);
-        assert_eq!(source.good_behind(at(1_000), &policy), 7);
-        assert_eq!(source.good_behind(at(1_000 + 86_400), &policy), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn no_ban_exceeds_the_maximum(
-            ttl in 1u64..100_000, longer in 0u64..100_000, factor in 1u32..u32::MAX,
-            gaps in prop::collection::vec(0u64..200_000, 1..50),
-        ) {
-            let policy = BanPolicy {
-                ttl: Duration::from_secs(ttl),
-                ttl_max: Duration::from_secs(ttl + longer),
-                ttl_factor: factor,
-                ..BanPolicy::default()
-            };
-            let mut source = Source::default();
-            let mut now = 0;
-            for gap in gaps {
-                now += gap;
-                let length = source.ban(at(now), &policy);
-                prop_assert!(policy.ttl <= length && length <= policy.ttl_max);
-            }
-        }
-    }
+/// The network that a ban may be widened to.
+fn around(address: IpAddr, policy: &BanPolicy) -> Option<IpNet> {
+    let [v4, v6] = policy.widest;
+    let len = if address.is_ipv4() { v4 } else { v6 };
+    let network = IpNet::new(address, len).ok()?.trunc();
+    (network.prefix_len() < network.max_prefix_len()).then_some(network)
 }

@@ -76,6 +76,18 @@ impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
         Some(&mut self.slots.slot_mut(place).value)
     }
 
+    /// All of them, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let slots = self.slots.chunks.iter().flatten();
+        slots.map(|slot| (&slot.key, &slot.value))
+    }
+
+    /// The same, to change them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut V)> {
+        let slots = self.slots.chunks.iter_mut().flatten();
+        slots.map(|slot| (slot.key, &mut slot.value))
+    }
+
     /// Number of values.
     pub(crate) fn len(&self) -> usize {
         self.slots.len as usize

@@ -1,12 +1,17 @@
 //! The engine as a whole: a small stage on which requests are played, and what must hold on it.
 
+mod answers;
 mod bans;
 mod haste;
+mod ladder;
 mod laws;
 mod modes;
+mod overrides;
 mod principals;
 mod worked_example;
 
+use crate::engine::policy::reputation::ReputationSettings;
+use crate::engine::policy::step_up::StepUpSettings;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +73,8 @@ struct File {
     tier: Vec<TierSettings>,
     default: DefaultSettings,
     route: Vec<RouteSettings>,
+    step_up: StepUpSettings,
+    reputation: ReputationSettings,
 }
 
 fn compile(mode: Mode, text: &str, ban: BanPolicy) -> Arc<Policy> {
@@ -77,6 +84,8 @@ fn compile(mode: Mode, text: &str, ban: BanPolicy) -> Arc<Policy> {
         tiers: &file.tier,
         default: &file.default,
         routes: &file.route,
+        step_up: &file.step_up,
+        reputation: file.reputation,
     };
     Arc::new(Policy::compile(&settings, ban).unwrap())
 }
@@ -206,6 +215,7 @@ impl Sender {
     /// Touches the page at `ms`.
     fn touches(&self, engine: &mut Engine, ms: u64) {
         let facts = InteractionFacts {
+            session: None,
             client: self.facts.client,
             key: self.facts.key.clone(),
         };

@@ -53,15 +53,29 @@ pub(crate) enum Passage {
 impl Bucket {
     /// Takes a token, or says when there is one.
     pub(crate) fn take(&mut self, now: Monotonic, allowance: Allowance) -> Passage {
-        let next = self.next.max(now);
-        let ahead = next.since(now);
-        match ahead.checked_sub(allowance.tolerance()) {
-            Some(retry_after) if !retry_after.is_zero() => Passage::Wait { retry_after },
-            _ => {
-                self.next = next.after(allowance.rate.interval());
+        match self.wait(now, allowance.tolerance()) {
+            Some(retry_after) => Passage::Wait { retry_after },
+            None => {
+                self.charge(now, allowance.rate.interval());
                 Passage::Pass
             }
         }
+    }
+
+    /// How far ahead of its steady rate it is.
+    pub(crate) fn ahead(&self, now: Monotonic) -> Duration {
+        self.next.max(now).since(now)
+    }
+
+    /// Time until it is no further ahead than `tolerance`; `None` if it is not now.
+    pub(crate) fn wait(&self, now: Monotonic, tolerance: Duration) -> Option<Duration> {
+        let wait = self.ahead(now).checked_sub(tolerance)?;
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Takes what takes `time` to come in, whether it is there or not.
+    pub(crate) fn charge(&mut self, now: Monotonic, time: Duration) {
+        self.next = self.next.max(now).after(time);
     }
 
     /// Puts back a token that was taken under `allowance`.

@@ -1,18 +1,64 @@
-//! From a score to what happens.
+//! From everything that speaks for and against a request to what happens.
 //!
-//! The order is fixed: operator allow, then bans, then the score. First the *wish*, what would
-//! happen if the mode were enforce; then its *course*, in which only [`carry_out`] can produce a
-//! [`Denial`]: [`watch`], the way of log and off, returns a type that has no place for one.
+//! The order is fixed (DESIGN §6): operator allow, partner pins, verified crawlers, bans, limits,
+//! score. First the *wish*, what would happen if the mode were enforce; then its *course*, in which
+//! only [`carry_out`] can produce a [`Denial`]: [`watch`], the way of log and off, returns a type
+//! that has no place for one.
+//!
+//! Of a limit that is used up and a score at the block threshold, the score decides: it is the
+//! severer, and a source that is blocked goes on to a ban while one that waits does not.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decision::{Action, Denial, Reason, Threshold, ThrottleCause};
+use super::decision::{
+    Action, Denial, Reason, RouteThresholds, StepUpDemand, Threshold, ThrottleCause,
+};
 use super::facts::Standing;
-use super::policy::thresholds::Thresholds;
+use super::limits::LimitVerdict;
 use super::throttle::Passage;
+use crate::words::identity::Crawler;
+use crate::words::key::{KeyStanding, KeyState};
 use crate::words::mode::Mode;
 use crate::words::points::Points;
+
+/// What is known of a request when it is decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) standing: &'a Standing,
+    /// What the operator's word makes of its key.
+    pub(crate) key: KeyStanding,
+    /// What the key earned.
+    pub(crate) key_state: KeyState,
+    pub(crate) crawler: &'a Crawler,
+    /// Whether its pair of credential and address is refused for some time.
+    pub(crate) pair: Held,
+    pub(crate) limits: &'a LimitVerdict,
+    pub(crate) score: Points,
+    pub(crate) thresholds: &'a RouteThresholds,
+    /// What the principal's bucket said; it counts where the score is in a band above throttle.
+    pub(crate) passage: Passage,
+    pub(crate) challenge: Remedy,
+    pub(crate) step_up: Remedy,
+}
+
+/// Whether a pair is refused for some time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Held {
+    No,
+    Yes,
+}
+
+/// Whether a client can do something about its score.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Remedy {
+    /// Not this client, or not here: it is held to its rate.
+    Impossible,
+    /// It could, and has not.
+    Open,
+    /// It has.
+    Done,
+}
 
 /// What would happen if the mode were enforce.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,11 +73,18 @@ pub(crate) enum WishKind {
     Pass,
     Throttle {
         retry_after: Duration,
+        cause: ThrottleCause,
     },
+    Challenge,
+    StepUp,
     /// Deny for the score.
     Block,
+    /// Deny for a ban of the pair that was earned earlier.
+    PairBan,
     /// Deny for a ban that was earned earlier.
     Ban,
+    /// Deny for the key's suspension.
+    Suspend,
 }
 
 /// A request that is forwarded.
@@ -53,11 +106,17 @@ pub(crate) enum Forwarding {
 pub(crate) enum Denied {
     Throttled {
         retry_after: Duration,
+        cause: ThrottleCause,
     },
-    /// For its score: the only kind that counts towards a ban.
+    Challenged,
+    SteppedUp,
+    /// For its score: counts towards a ban of the pair and of the address.
     Blocked,
+    /// For a ban of its pair: counts towards one of the address.
+    PairBanned,
     /// For a ban, which needs no second one.
     Banned,
+    Suspended,
 }
 
 /// Forwarded or denied.
@@ -68,40 +127,15 @@ pub(crate) enum Course {
 }
 
 impl Wish {
-    /// `passage` is what the principal's bucket said to the request; it counts where the score is
-    /// in the throttle band.
-    pub(crate) fn new(
-        standing: &Standing,
-        score: Points,
-        thresholds: &Thresholds,
-        passage: Passage,
-    ) -> Self {
-        let reached = thresholds.reached(score);
-        let threshold = reached.map(|reached| thresholds.value(reached));
-        let (kind, reason) = match (standing, reached) {
-            (Standing::Allowed, _) => (WishKind::Pass, Reason::OperatorAllow),
-            (Standing::Blocked { rule }, _) => (
-                WishKind::Ban,
-                Reason::Banned {
-                    rule: Arc::clone(rule),
-                },
-            ),
-            (Standing::Unlisted, None) => (WishKind::Pass, Reason::BelowThresholds),
-            (Standing::Unlisted, Some(Threshold::Block)) => {
-                (WishKind::Block, Reason::ScoreReached(Threshold::Block))
-            }
-            (Standing::Unlisted, Some(_milder)) => match passage {
-                Passage::Pass => (WishKind::Pass, Reason::WithinThrottleRate),
-                Passage::Wait { retry_after } => (
-                    WishKind::Throttle { retry_after },
-                    Reason::ScoreReached(Threshold::Throttle),
-                ),
-            },
-        };
+    pub(crate) fn new(case: &Case<'_>) -> Self {
+        let reached = case.thresholds.reached(case.score);
+        let (kind, reason) = privileged(case)
+            .or_else(|| banned(case.standing, case))
+            .unwrap_or_else(|| judged(case, reached));
         Self {
             kind,
             reason,
-            threshold,
+            threshold: reached.and_then(|reached| case.thresholds.value(reached)),
         }
     }
 
@@ -110,12 +144,7 @@ impl Wish {
         let (kind, reason) = match standing {
             Standing::Allowed => (WishKind::Pass, Reason::OperatorAllow),
             Standing::Unlisted => (WishKind::Pass, Reason::BelowThresholds),
-            Standing::Blocked { rule } => (
-                WishKind::Ban,
-                Reason::Banned {
-                    rule: Arc::clone(rule),
-                },
-            ),
+            Standing::Blocked { rule } => ban(rule),
         };
         Self {
             kind,
@@ -129,18 +158,26 @@ impl Wish {
         match self.kind {
             WishKind::Pass => Action::Allow,
             WishKind::Throttle { .. } => Action::Throttle,
-            WishKind::Block | WishKind::Ban => Action::Block,
+            WishKind::Challenge => Action::Challenge,
+            WishKind::StepUp => Action::StepUp,
+            WishKind::Block | WishKind::PairBan | WishKind::Ban | WishKind::Suspend => {
+                Action::Block
+            }
         }
     }
 
-    /// What happens under the global mode and the route's effective one.
+    /// What happens under the global mode and the effective one.
     ///
-    /// A ban was earned where decisions are carried out, so it binds every route; only the global
-    /// mode suspends it.
+    /// A ban or suspension was earned where decisions are carried out, or is the operator's own
+    /// word, so it binds every route; only the global mode suspends it.
     pub(crate) fn course(&self, global: Mode, effective: Mode) -> Course {
         let binding = match self.kind {
-            WishKind::Ban => global,
-            WishKind::Pass | WishKind::Throttle { .. } | WishKind::Block => effective,
+            WishKind::Ban | WishKind::PairBan | WishKind::Suspend => global,
+            WishKind::Pass
+            | WishKind::Throttle { .. }
+            | WishKind::Challenge
+            | WishKind::StepUp
+            | WishKind::Block => effective,
         };
         match binding {
             Mode::Enforce => carry_out(self),
@@ -150,6 +187,97 @@ impl Wish {
                 reason: Reason::Off,
             }),
         }
+    }
+}
+
+/// Those whom no score and no ban denies.
+fn privileged(case: &Case<'_>) -> Option<(WishKind, Reason)> {
+    let reason = match (case.standing, case.key, case.crawler) {
+        (Standing::Allowed, _, _) => return Some((WishKind::Pass, Reason::OperatorAllow)),
+        (_, KeyStanding::Pinned, _) => Reason::KeyPinned,
+        (_, KeyStanding::Earned, Crawler::Verified { name }) => Reason::VerifiedCrawler {
+            name: Arc::clone(name),
+        },
+        _ => return None,
+    };
+    Some(limited(case).unwrap_or((WishKind::Pass, reason)))
+}
+
+fn banned(standing: &Standing, case: &Case<'_>) -> Option<(WishKind, Reason)> {
+    let suspended = |by| Some((WishKind::Suspend, Reason::KeySuspended { by }));
+    match (standing, case.key, case.key_state) {
+        (Standing::Blocked { rule }, _, _) => Some(ban(rule)),
+        (_, KeyStanding::Suspended, _) => suspended("the operator"),
+        (_, _, KeyState::Suspended) => suspended("its reputation"),
+        _ if case.pair == Held::Yes => Some((WishKind::PairBan, Reason::PairBanned)),
+        _ => None,
+    }
+}
+
+fn ban(rule: &Arc<str>) -> (WishKind, Reason) {
+    let rule = Arc::clone(rule);
+    (WishKind::Ban, Reason::Banned { rule })
+}
+
+fn limited(case: &Case<'_>) -> Option<(WishKind, Reason)> {
+    let retry_after = case.limits.wait?;
+    let kind = WishKind::Throttle {
+        retry_after,
+        cause: ThrottleCause::Limit,
+    };
+    let reason = match (&case.limits.tightest, case.key_state) {
+        (_, KeyState::Throttled) | (None, _) => Reason::KeyThrottled,
+        (Some(limit), _) => Reason::LimitReached {
+            limit: Arc::clone(&limit.name),
+        },
+    };
+    Some((kind, reason))
+}
+
+fn judged(case: &Case<'_>, reached: Option<Threshold>) -> (WishKind, Reason) {
+    if reached == Some(Threshold::Block) {
+        return (WishKind::Block, Reason::ScoreReached(Threshold::Block));
+    }
+    if let Some(limited) = limited(case) {
+        return limited;
+    }
+    match reached {
+        None | Some(Threshold::Block) => (WishKind::Pass, Reason::BelowThresholds),
+        Some(Threshold::Throttle) => held_to_rate(case, Reason::WithinThrottleRate),
+        Some(Threshold::StepUp) => match case.step_up {
+            Remedy::Open => (WishKind::StepUp, Reason::ScoreReached(Threshold::StepUp)),
+            Remedy::Done => held_to_rate(case, Reason::FreshlyAuthenticated),
+            // Nothing less will do where that is impossible, if it is possible.
+            Remedy::Impossible => challenged(case),
+        },
+        Some(Threshold::Challenge) => match case.step_up {
+            Remedy::Done => held_to_rate(case, Reason::FreshlyAuthenticated),
+            Remedy::Open | Remedy::Impossible => challenged(case),
+        },
+    }
+}
+
+fn challenged(case: &Case<'_>) -> (WishKind, Reason) {
+    match case.challenge {
+        Remedy::Open => (
+            WishKind::Challenge,
+            Reason::ScoreReached(Threshold::Challenge),
+        ),
+        Remedy::Done => held_to_rate(case, Reason::Cleared),
+        Remedy::Impossible => held_to_rate(case, Reason::WithinThrottleRate),
+    }
+}
+
+fn held_to_rate(case: &Case<'_>, within: Reason) -> (WishKind, Reason) {
+    match case.passage {
+        Passage::Pass => (WishKind::Pass, within),
+        Passage::Wait { retry_after } => (
+            WishKind::Throttle {
+                retry_after,
+                cause: ThrottleCause::Score,
+            },
+            Reason::ScoreReached(Threshold::Throttle),
+        ),
     }
 }
 
@@ -166,17 +294,19 @@ impl Denied {
     pub(crate) const fn action(self) -> Action {
         match self {
             Self::Throttled { .. } => Action::Throttle,
-            Self::Blocked | Self::Banned => Action::Block,
+            Self::Challenged => Action::Challenge,
+            Self::SteppedUp => Action::StepUp,
+            Self::Blocked | Self::PairBanned | Self::Banned | Self::Suspended => Action::Block,
         }
     }
 
-    pub(crate) const fn denial(self) -> Denial {
+    pub(crate) fn denial(self, step_up: &StepUpDemand) -> Denial {
         match self {
-            Self::Throttled { retry_after } => Denial::Throttle {
-                retry_after,
-                cause: ThrottleCause::Score,
-            },
-            Self::Blocked | Self::Banned => Denial::Block,
+            Self::Throttled { retry_after, cause } => Denial::Throttle { retry_after, cause },
+            Self::Challenged => Denial::Challenge,
+            Self::SteppedUp => Denial::StepUp(step_up.clone()),
+            Self::Blocked | Self::PairBanned | Self::Banned => Denial::Block,
+            Self::Suspended => Denial::Suspended,
         }
     }
 }
@@ -205,9 +335,13 @@ fn carry_out(wish: &Wish) -> Course {
                 reason: wish.reason.clone(),
             });
         }
-        WishKind::Throttle { retry_after } => Denied::Throttled { retry_after },
+        WishKind::Throttle { retry_after, cause } => Denied::Throttled { retry_after, cause },
+        WishKind::Challenge => Denied::Challenged,
+        WishKind::StepUp => Denied::SteppedUp,
         WishKind::Block => Denied::Blocked,
+        WishKind::PairBan => Denied::PairBanned,
         WishKind::Ban => Denied::Banned,
+        WishKind::Suspend => Denied::Suspended,
     };
     Course::Deny(denied, wish.reason.clone())
 }

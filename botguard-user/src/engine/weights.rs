@@ -44,6 +44,20 @@ pub const HOSTING_ASN: Points = Points::from_basis(3_000);
 /// is then a prior, never sufficient by itself: API keys legitimately live in clouds.
 pub const HOSTING_WHERE_ANYTHING_GOES: Points = Points::from_basis(5_000);
 
+/// `credential_churn`: with a tier's weight the whole of its group.
+pub const CREDENTIAL_CHURN: Points = Points::from_basis(3_000);
+
+/// New credentials from one address in a minute from which `credential_churn` begins, and where it
+/// is certain; only where there are more than two for each three requests. A large office comes to
+/// work in minutes, and everybody in it asks for more than one thing.
+pub const NEWCOMERS: Ramp = Ramp { from: 200, to: 400 };
+
+/// `false_crawler`: the whole of its group.
+pub const FALSE_CRAWLER: Points = Points::from_basis(3_000);
+
+/// Taken off for a user who has just authenticated: as much as a burst adds.
+pub const FRESH_AUTHENTICATION: Points = Points::from_basis(2_000);
+
 /// How far back rates, paging and interaction are measured. Long enough that a page load is
 /// diluted, short enough that a principal is judged anew a minute after it stops.
 pub const WINDOW: Duration = Duration::from_secs(60);

@@ -22,6 +22,7 @@ fn now() -> Monotonic {
 
 fn visitor() -> Visitor {
     Visitor {
+        session: None,
         client: ClientAddress::direct("192.0.2.1".parse().unwrap()),
         key: Some(KeyIdentity {
             public_id: "xyz1".into(),

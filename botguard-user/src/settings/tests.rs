@@ -32,10 +32,6 @@ fn the_promised_file_loads() {
 fn every_key_of_later_work_is_named_with_its_line() {
     let warnings = load(CONTRACT).unwrap().warnings().join("\n");
     for key in [
-        "default.challenge",
-        "default.step_up",
-        "route[0].challenge",
-        "route[0].step_up",
         "route[1].kind",
         "route[1].login",
         "[upstream.app] health",
@@ -70,6 +66,16 @@ fn mistakes_name_line_and_mend() {
             .to_string();
         assert!(error.contains(expected), "{error}");
     };
+    check(
+        "[default]\nthrottle = 0.9\n\nblock = 0.5",
+        ".toml:2: default.throttle: 0.9000 is above default.block = 0.5000; thresholds rise from \
+         throttle over challenge and step_up to block (default.block is on line 4)",
+    );
+    check(
+        "[[route]]\npath = \"/a\"\n\n[[route]]\npath = \"/a\"",
+        ".toml:5: route[1].path: `/a` is already covered by route[0] for the same method; join the two \
+         or give them different methods (route[0] is on line 1)",
+    );
     check(
         "stat_dir = \"x\"",
         ".toml:1: unknown key `stat_dir`; did you mean `state_dir`?",

@@ -51,6 +51,12 @@ impl Points {
         f64::from(self.0) / f64::from(SCALE)
     }
 
+    /// What is left when `other` is taken off, at least 0.
+    #[must_use]
+    pub const fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// This weight at the given confidence, rounded to the nearest; both at most 1.0 in practice.
     #[must_use]
     pub fn scaled_by(self, confidence: Self) -> Self {

@@ -18,7 +18,6 @@ use crate::edge::redact::{Redactor, without_user};
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::engine::{Pending, weights};
-use crate::words::address::host_network;
 use crate::words::block::Origin;
 use crate::words::clock::Monotonic;
 use crate::words::identity::ClientClass;
@@ -141,7 +140,7 @@ impl InFlight {
             signals: score.signals.iter().map(Into::into).collect(),
             decision: DecisionRecord::of(decision),
             enforcement: ban.map(|ban| EnforcementRecord {
-                target: host_network(ban.target.ip()).to_string(),
+                target: ban.network.to_string(),
                 ttl_s: ban.ttl.as_secs(),
                 rule: Origin::Automatic.name().to_owned(),
                 durable: false,

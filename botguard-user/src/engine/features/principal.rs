@@ -1,5 +1,6 @@
 //! The record of one principal: everything the engine remembers of it but its source's bans.
 
+use super::churn::Churn;
 use super::paging::Collection;
 use super::window::LastMinute;
 use crate::engine::throttle::{Allowance, Bucket, Passage};
@@ -14,12 +15,14 @@ pub(crate) struct Principal {
     interactions: LastMinute,
     /// The collection of the last page.
     collection: Option<Collection>,
-    /// When a page of another collection than before was last asked for.
-    collection_changed: Option<Monotonic>,
+    /// When a page of another collection than before was last asked for; at boot is never.
+    collection_changed: Monotonic,
     /// What is left of its allowance.
     pub(crate) bucket: Bucket,
-    /// When it was last blocked.
-    pub(crate) blocked: Option<Monotonic>,
+    /// Of an address: how its credentials come and go.
+    pub(crate) churn: Churn,
+    /// When it was last blocked; at boot is never.
+    pub(crate) blocked: Monotonic,
     /// Requests that the upstream accepted; saturates.
     n_accepted: u16,
 }
@@ -79,7 +82,7 @@ impl Principal {
         if let Some(collection) = charge.page_of {
             self.pages.add(charge.at);
             if self.collection.is_some_and(|last| last != collection) {
-                self.collection_changed = Some(charge.at);
+                self.collection_changed = charge.at;
             }
             self.collection = Some(collection);
         }
@@ -118,9 +121,8 @@ impl Principal {
 
     /// What it did in the window that ends now.
     pub(crate) fn features(&self, now: Monotonic) -> Features {
-        let changed_lately = self
-            .collection_changed
-            .is_some_and(|changed| now.since(changed) < weights::WINDOW);
+        let changed_lately = self.collection_changed != Monotonic::default()
+            && now.since(self.collection_changed) < weights::WINDOW;
         Features {
             requests: Counts::of(&self.requests, now),
             pages: Counts::of(&self.pages, now),

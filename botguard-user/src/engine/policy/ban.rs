@@ -24,6 +24,9 @@ pub struct BanPolicy {
     pub good_principals: u32,
     /// How long a good principal protects its address.
     pub good_window: Duration,
+    /// Prefix lengths of the widest bans, IPv4 and IPv6: from 24 to 32 and from 64 to 128. The
+    /// longest ban only addresses.
+    pub widest: [u8; 2],
 }
 
 impl BanPolicy {
@@ -83,6 +86,7 @@ impl Default for BanPolicy {
             ttl_max: Duration::from_secs(86_400),
             good_principals: 0,
             good_window: Duration::from_secs(86_400),
+            widest: [24, 64],
         }
     }
 }

@@ -77,6 +77,70 @@ pub enum PolicyError {
         /// What to write.
         mend: &'static str,
     },
+    /// A milder state of a key's reputation above a more severe one.
+    #[error(
+        "{milder}: {milder_value:.4} is above {severer} = {severer_value:.4}; they rise from watch over throttle to suspend"
+    )]
+    StateOrder {
+        /// Key of the milder one.
+        milder: String,
+        /// Its value.
+        milder_value: Points,
+        /// Key of the more severe one.
+        severer: String,
+        /// Its value.
+        severer_value: Points,
+    },
+    /// A zero that would let nothing pass.
+    #[error("{key}: 0 would let nothing pass; write at least 1, or remove the limit")]
+    Zero {
+        /// The key.
+        key: String,
+    },
+    /// A name that cannot be sent in a header field.
+    #[error("{key}: `{text}` cannot name a limit; write 1 to 32 letters, digits, `_` and `-`")]
+    LimitName {
+        /// The key.
+        key: String,
+        /// What it says.
+        text: String,
+    },
+    /// Two limits of one name on one route.
+    #[error("{second}: `{name}` is already the name of {first}; give one of them another `name`")]
+    DuplicateLimit {
+        /// Key of the first.
+        first: String,
+        /// Key of the second.
+        second: String,
+        /// The name.
+        name: String,
+    },
+    /// A host that is none.
+    #[error(
+        "{key}: `{text}` is not a host; write a name without port, as in \"api.example.com\" or \"*.example.com\""
+    )]
+    Host {
+        /// The key.
+        key: String,
+        /// What it says.
+        text: String,
+    },
+    /// A number outside its range.
+    #[error("{key}: out of range; write a whole number from {range}")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// The range.
+        range: &'static str,
+    },
+    /// Something wrong in `[step_up]`.
+    #[error("{key}: {problem}")]
+    StepUp {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and the mend.
+        problem: &'static str,
+    },
     /// A number in `[enforcement]` outside its range.
     #[error("{key}: {problem}")]
     Ban {
@@ -85,4 +149,20 @@ pub enum PolicyError {
         /// What is wrong, and the mend.
         problem: &'static str,
     },
+}
+
+impl PolicyError {
+    /// The other key of a contradiction, beside the one that the message begins with.
+    #[must_use]
+    pub fn other_key(&self) -> Option<&str> {
+        match self {
+            Self::ThresholdOrder { severer, .. } | Self::StateOrder { severer, .. } => {
+                Some(severer)
+            }
+            Self::DuplicateRoute { first, .. }
+            | Self::DuplicateTier { first, .. }
+            | Self::DuplicateLimit { first, .. } => Some(first),
+            _ => None,
+        }
+    }
 }

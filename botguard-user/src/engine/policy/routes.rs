@@ -3,7 +3,8 @@
 //!
 //! The most literal template wins, compared segment by segment from the left: a literal before a
 //! parameter before `*`. At the end, a route that names the method comes before one for all. A
-//! template whose methods do not fit gives way to a less literal one.
+//! template whose methods do not fit gives way to a less literal one. Routes for the request's host
+//! come first, then those for the names above it (the longest first), then those for all hosts.
 
 use std::sync::Arc;
 
@@ -12,24 +13,38 @@ use http::Method;
 
 use super::RoutePolicy;
 use super::error::PolicyError;
-use super::settings::{DefaultSettings, RouteSettings};
+use super::limit::Limit;
+use super::rollout::{Rollout, mix_text};
+use super::settings::{DefaultSettings, LimitSettings, RouteSettings};
 use super::template::{Segment, Tail, Template};
-use super::thresholds::Thresholds;
+use crate::engine::decision::RouteThresholds;
 
 /// One `[[route]]`, compiled.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     template: Template,
+    host: Option<HostPattern>,
     /// Empty means all.
     pub(super) methods: Vec<Method>,
     pub(super) policy: RoutePolicy,
 }
 
-/// All routes and the trie that finds them.
+/// The hosts of a route.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum HostPattern {
+    /// This one.
+    Exact(Box<str>),
+    /// `*.example.com`, without its star and dot: any name below it.
+    Below(Box<str>),
+}
+
+/// All routes and the tries that find them: one for each host pattern, and one for the rest.
 #[derive(Clone, Debug)]
 pub(super) struct Routes {
     routes: Vec<Route>,
     nodes: Vec<Node>,
+    /// Where the trie of a host begins.
+    hosts: HashMap<HostPattern, usize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,15 +76,37 @@ impl Route {
             .map(|text| method(&table, text))
             .collect::<Result<Vec<_>, _>>()?;
         let thresholds = settings.thresholds().or(default.thresholds());
+        let host = (settings.host.as_deref())
+            .map(|text| {
+                HostPattern::parse(text).ok_or_else(|| PolicyError::Host {
+                    key: format!("{table}.host"),
+                    text: text.to_owned(),
+                })
+            })
+            .transpose()?;
+        if settings.cost == 0 {
+            return Err(PolicyError::Zero {
+                key: format!("{table}.cost"),
+            });
+        }
+        let name = match &settings.host {
+            Some(host) => format!("{host}{}", settings.path),
+            None => settings.path.clone(),
+        };
         let policy = RoutePolicy {
-            name: Arc::from(settings.path.as_str()),
+            hash: mix_text(&name),
             has_parameters: template.has_parameters(),
             mode: settings.mode.unwrap_or(default.mode),
-            thresholds: Thresholds::compile(&table, &thresholds)?,
+            thresholds: RouteThresholds::compile(&table, &thresholds)?,
             expects: settings.expects,
+            rollout: settings.rollout.or(default.rollout).unwrap_or(Rollout::ALL),
+            cost: u64::from(settings.cost),
+            limits: limits(&table, &name, &methods, settings)?,
+            name: Arc::from(name),
         };
         Ok(Self {
             template,
+            host,
             methods,
             policy,
         })
@@ -89,8 +126,16 @@ impl Routes {
     /// Errors: [`PolicyError::DuplicateRoute`].
     pub(super) fn new(routes: Vec<Route>) -> Result<Self, PolicyError> {
         let mut nodes = vec![Node::default()];
+        let mut hosts = HashMap::new();
         for (index, route) in routes.iter().enumerate() {
-            let end = insert(&mut nodes, &route.template.segments);
+            let root = match &route.host {
+                None => 0,
+                Some(host) => *hosts.entry(host.clone()).or_insert_with(|| {
+                    nodes.push(Node::default());
+                    nodes.len() - 1
+                }),
+            };
+            let end = insert(&mut nodes, root, &route.template.segments);
             let ending = match route.template.tail {
                 Tail::Closed => &mut nodes[end].closed,
                 Tail::Open => &mut nodes[end].open,
@@ -104,17 +149,34 @@ impl Routes {
             }
             ending.push(index);
         }
-        Ok(Self { routes, nodes })
+        Ok(Self {
+            routes,
+            nodes,
+            hosts,
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()
     }
 
-    /// The route of a normalised path.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Option<&Route> {
+    /// The route of a normalised path on a host in lower case without its port.
+    pub(super) fn find(&self, host: &str, method: &Method, path: &str) -> Option<&Route> {
         let rest = path.strip_prefix('/').unwrap_or(path);
-        self.search(0, method, (!rest.is_empty()).then_some(rest))
+        let rest = (!rest.is_empty()).then_some(rest);
+        let of_host = self
+            .roots(host)
+            .find_map(|root| self.search(root, method, rest));
+        of_host.or_else(|| self.search(0, method, rest))
+    }
+
+    /// Where the tries for this host begin, the most specific first.
+    fn roots<'a>(&'a self, host: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let host = (!self.hosts.is_empty()).then_some(host);
+        let exact = host.and_then(|host| self.hosts.get(&Lookup::Exact(host)));
+        let above = std::iter::successors(host, |name| Some(name.split_once('.')?.1)).skip(1);
+        let below = above.filter_map(|name| self.hosts.get(&Lookup::Below(name)));
+        exact.into_iter().chain(below).copied()
     }
 
     /// Each node is visited once at most, since a node has one path to it; as deep as the deepest
@@ -145,8 +207,91 @@ impl Routes {
     }
 }
 
-fn insert(nodes: &mut Vec<Node>, segments: &[Segment]) -> usize {
-    let mut node = 0;
+impl HostPattern {
+    /// `None` where it is not a host name.
+    fn parse(text: &str) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        let (name, below) = match lower.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (lower.as_str(), false),
+        };
+        let is_label = |label: &str| {
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+        };
+        let is_address = name.parse::<std::net::IpAddr>().is_ok();
+        if !is_address && !name.split('.').all(is_label) {
+            return None;
+        }
+        let name = Box::from(name);
+        Some(if below {
+            Self::Below(name)
+        } else {
+            Self::Exact(name)
+        })
+    }
+}
+
+/// A [`HostPattern`] to be looked up without a copy of the host. Hashes as that does.
+#[derive(Hash)]
+enum Lookup<'a> {
+    Exact(&'a str),
+    Below(&'a str),
+}
+
+impl hashbrown::Equivalent<HostPattern> for Lookup<'_> {
+    fn equivalent(&self, pattern: &HostPattern) -> bool {
+        match (self, pattern) {
+            (Self::Exact(a), HostPattern::Exact(b)) | (Self::Below(a), HostPattern::Below(b)) => {
+                **a == **b
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The limits of one route, whose names differ.
+fn limits(
+    table: &str,
+    name: &str,
+    methods: &[Method],
+    settings: &RouteSettings,
+) -> Result<Vec<Limit>, PolicyError> {
+    let methods: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let scope = format!("{} {name}", methods.join(","));
+    let mut limits = compile_limits(table, &scope, &settings.limits)?;
+    if let Some(quota) = &settings.quota {
+        limits.push(Limit::quota(&format!("{table}.quota"), &scope, quota)?);
+    }
+    Ok(limits)
+}
+
+/// Limits in the order of the settings.
+pub(super) fn compile_limits(
+    table: &str,
+    scope: &str,
+    settings: &[LimitSettings],
+) -> Result<Vec<Limit>, PolicyError> {
+    let mut limits: Vec<Limit> = Vec::new();
+    for (index, limit) in settings.iter().enumerate() {
+        let key = format!("{table}.limits[{index}]");
+        let limit = Limit::compile(&key, scope, limit)?;
+        if let Some(first) = limits.iter().position(|it| it.name == limit.name) {
+            return Err(PolicyError::DuplicateLimit {
+                first: format!("{table}.limits[{first}]"),
+                second: key,
+                name: limit.name.to_string(),
+            });
+        }
+        limits.push(limit);
+    }
+    Ok(limits)
+}
+
+fn insert(nodes: &mut Vec<Node>, root: usize, segments: &[Segment]) -> usize {
+    let mut node = root;
     for segment in segments {
         let fresh = nodes.len();
         let child = match segment {

@@ -3,11 +3,15 @@
 
 use serde::Deserialize;
 
+use super::limit::LimitSubject;
+use super::reputation::{ReputationSettings, Suspension};
+use super::rollout::Rollout;
+use super::step_up::StepUpSettings;
 use crate::engine::weights;
 use crate::words::identity::ClientClass;
 use crate::words::mode::Mode;
 use crate::words::points::Points;
-use crate::words::units::Rate;
+use crate::words::units::{Rate, Size, Span};
 
 /// Everything a policy is compiled from, borrowed from the root settings.
 #[derive(Clone, Copy, Debug)]
@@ -20,17 +24,19 @@ pub struct PolicySettings<'a> {
     pub default: &'a DefaultSettings,
     /// `[[route]]`.
     pub routes: &'a [RouteSettings],
+    /// `[step_up]`.
+    pub step_up: &'a StepUpSettings,
+    /// `[reputation]`.
+    pub reputation: ReputationSettings,
 }
 
 impl PolicySettings<'_> {
     /// One sentence for every key that is read but not acted on by this version.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let default = self.default.thresholds();
-        let mut keys: Vec<String> = default.unused("default");
+        let mut keys: Vec<String> = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
             let table = format!("route[{index}]");
-            keys.extend(route.thresholds().unused(&table));
             if route.kind.is_some() {
                 keys.push(format!("{table}.kind"));
             }
@@ -60,13 +66,69 @@ pub struct TierSettings {
     /// What a key of this tier adds to every score; from 0 to 1, capped at 0.40.
     #[serde(default)]
     pub weight: Points,
-    /// Requests that one key may send from one address: the baseline of its evidence, and its
-    /// rate in the throttle band.
-    #[serde(default = "untiered_rate")]
-    pub rate: Rate,
+    /// Requests that one key may send from one address: the baseline of its evidence, and its rate
+    /// in the throttle band. For `machine` and `any` also a limit, whatever the score; the keys of
+    /// browsers and apps are in everybody's hands, and many of these people share an address, so
+    /// for them limits are set by `total`, `[default] limits` or the route's. Left out, there is no
+    /// limit, and the baseline is 300/min.
+    pub rate: Option<Rate>,
     /// Requests at once on top of the rate.
     #[serde(default = "untiered_burst")]
     pub burst: u32,
+    /// A limit for each key from all addresses together. Left out, there is none.
+    pub total: Option<TotalSettings>,
+    /// Upper bound for the mode of requests with these keys: `log` for a tier that is only watched.
+    pub mode: Option<Mode>,
+    /// In place of the route's.
+    pub throttle: Option<Points>,
+    /// In place of the route's.
+    pub challenge: Option<Points>,
+    /// In place of the route's.
+    pub step_up: Option<Points>,
+    /// In place of the route's.
+    pub block: Option<Points>,
+    /// Whether reputation alone may suspend these keys: `automatic` or `manual`. Left out, `manual`
+    /// for machines, else `automatic`.
+    pub suspend: Option<Suspension>,
+}
+
+/// A limit for one key from all addresses together.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct TotalSettings {
+    /// Requests a unit of time.
+    pub rate: Rate,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+/// A limit of a route, or of everything.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Who has a bucket of its own: `key`, `session`, `user`, `address`, or `route` for all
+    /// together.
+    #[serde(default)]
+    pub per: LimitSubject,
+    /// Requests a unit of time, or what they cost.
+    pub rate: Rate,
+    /// The same at once.
+    pub burst: u32,
+    /// What responses call it; as `per` when left out. Letters, digits, `_` and `-`.
+    pub name: Option<String>,
+}
+
+/// A quota of response bytes.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaSettings {
+    /// How many in the window; a response that begins within it is sent whole.
+    pub bytes: Size,
+    /// The window, over which they come back evenly.
+    pub window: Span,
+    /// As of a limit.
+    #[serde(default)]
+    pub per: LimitSubject,
 }
 
 /// The policy of every request that no `[[route]]` names, and what routes leave out.
@@ -77,12 +139,16 @@ pub struct DefaultSettings {
     pub mode: Mode,
     /// Score from which requests are held to the tier's rate; above 0, at most 1.
     pub throttle: Points,
-    /// Score from which browsers are challenged. Read, not acted on by this version.
+    /// Score from which browsers are challenged; never when left out.
     pub challenge: Option<Points>,
-    /// Score from which fresh authentication is asked for. Read, not acted on by this version.
+    /// Score from which users must have authenticated lately; never when left out.
     pub step_up: Option<Points>,
     /// Score from which requests are blocked; above 0, at most 1.
     pub block: Points,
+    /// On how many principals `enforce` is enforced, as in `"25%"`; the others are watched.
+    pub rollout: Option<Rollout>,
+    /// Limits of every request, whatever its route.
+    pub limits: Vec<LimitSettings>,
 }
 
 /// The policy of one path template.
@@ -92,6 +158,9 @@ pub struct RouteSettings {
     /// Template of the decoded path: `{id}` is one segment, a last `*` zero or more. Of several
     /// that match, the one that is literal further to the left wins.
     pub path: String,
+    /// Host it is for, as in `api.example.com` or `*.example.com`; all when left out. Routes with a
+    /// host that matches come before those without one.
+    pub host: Option<String>,
     /// Methods it is for; all when left out.
     #[serde(default)]
     pub methods: Vec<String>,
@@ -109,6 +178,16 @@ pub struct RouteSettings {
     /// `mobile` or `any`.
     #[serde(default)]
     pub expects: ClientClass,
+    /// As in `[default]`.
+    pub rollout: Option<Rollout>,
+    /// What a request takes from each limit of requests; 1 when left out.
+    #[serde(default = "one")]
+    pub cost: u32,
+    /// Limits of this route, beside those of `[default]`.
+    #[serde(default)]
+    pub limits: Vec<LimitSettings>,
+    /// A quota of response bytes, for exports.
+    pub quota: Option<QuotaSettings>,
     /// What the route is for: `login`, `export`, `search`, …. Read, not acted on by this version.
     pub kind: Option<String>,
     /// How to read a login. Read, not acted on by this version.
@@ -146,6 +225,17 @@ impl DefaultSettings {
     }
 }
 
+impl TierSettings {
+    pub(super) const fn thresholds(&self) -> ThresholdSettings {
+        ThresholdSettings {
+            throttle: self.throttle,
+            challenge: self.challenge,
+            step_up: self.step_up,
+            block: self.block,
+        }
+    }
+}
+
 impl RouteSettings {
     pub(super) const fn thresholds(&self) -> ThresholdSettings {
         ThresholdSettings {
@@ -167,14 +257,6 @@ impl ThresholdSettings {
             block: self.block.or(default.block),
         }
     }
-
-    fn unused(self, table: &str) -> Vec<String> {
-        [("challenge", self.challenge), ("step_up", self.step_up)]
-            .into_iter()
-            .filter(|(_name, value)| value.is_some())
-            .map(|(name, _value)| format!("{table}.{name}"))
-            .collect()
-    }
 }
 
 impl Default for DefaultSettings {
@@ -185,12 +267,14 @@ impl Default for DefaultSettings {
             challenge: None,
             step_up: None,
             block: Points::from_basis(9_000),
+            rollout: None,
+            limits: Vec::new(),
         }
     }
 }
 
-const fn untiered_rate() -> Rate {
-    weights::UNTIERED_RATE
+const fn one() -> u32 {
+    1
 }
 
 const fn untiered_burst() -> u32 {

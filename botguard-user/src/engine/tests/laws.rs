@@ -3,6 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::facts::{Clearance, Reader};
+use crate::words::identity::{SessionHash, SessionIdentity, UserHash, UserIdentity, UserProof};
+use crate::words::key::KeyStanding;
 use crate::words::points::Points;
 
 /// One thing that happens on the stage.
@@ -23,22 +26,48 @@ fn events(paths: &'static [&'static str]) -> impl Strategy<Value = Vec<Event>> {
         prop::sample::select(&[200u16, 200, 200, 401, 404, 500][..]),
         prop::bool::weighted(0.02),
         prop::bool::ANY,
+        (0u8..4, 0u8..3, 0u8..4),
     )
-        .prop_map(|(gap_ms, host, key, path, query, status, touch, hosting)| {
-            let sender = from(&format!("192.0.2.{host}"))
-                .asks(path, query)
-                .answered(status);
-            let sender = match key {
-                0 => sender,
-                1 => sender.key("partner", 1),
-                key => sender.key("free", u128::from(key)),
-            };
-            Event {
-                gap_ms,
-                sender: if hosting { sender.hosting() } else { sender },
-                touch,
-            }
-        });
+        .prop_map(
+            |(gap_ms, host, key, path, query, status, touch, hosting, more)| {
+                let sender = from(&format!("192.0.2.{host}"))
+                    .asks(path, query)
+                    .answered(status);
+                let mut sender = sender;
+                let (session, user, rest) = more;
+                sender.facts.session = (session > 1).then(|| SessionIdentity {
+                    hash: SessionHash(u128::from(session)),
+                });
+                sender.facts.user = (user > 0).then(|| UserIdentity {
+                    hash: UserHash(1),
+                    proof: if user > 1 {
+                        UserProof::Verified
+                    } else {
+                        UserProof::Claimed
+                    },
+                });
+                sender.facts.reader = if rest > 1 {
+                    Reader::Page
+                } else {
+                    Reader::Program
+                };
+                sender.facts.clearance = if rest > 2 {
+                    Clearance::Valid
+                } else {
+                    Clearance::None
+                };
+                let sender = match key {
+                    0 => sender,
+                    1 => sender.key("partner", 1),
+                    key => sender.key("free", u128::from(key)),
+                };
+                Event {
+                    gap_ms,
+                    sender: if hosting { sender.hosting() } else { sender },
+                    touch,
+                }
+            },
+        );
     prop::collection::vec(event, 1..800)
 }
 
@@ -70,7 +99,12 @@ proptest! {
             let groups: Points = decision.score.groups.iter().map(|it| it.total).sum();
             prop_assert_eq!(groups, decision.score.raw);
             let ttl_max = BanPolicy::default().ttl_max;
-            prop_assert!(decision.ban.is_none_or(|ban| ban.ttl <= ttl_max));
+            prop_assert!(decision.pair_ban.is_none_or(|ban| ban.ttl <= ttl_max));
+            if let Some(ban) = decision.ban {
+                prop_assert!(ban.ttl <= ttl_max && !ban.ttl.is_zero());
+                prop_assert!(ban.network.prefix_len() >= 24);
+                prop_assert!(ban.network.contains(&ban.target.ip()));
+            }
         }
     }
 
@@ -134,6 +168,52 @@ proptest! {
         }
         for decision in play(&mut engine, &events) {
             prop_assert_eq!((decision.denial, decision.ban), (None, None));
+        }
+    }
+
+    /// Whatever else speaks against the partner, itself banned and suspended by its reputation.
+    #[test]
+    fn pins_always_win(events in events(PATHS), banned in prop::bool::ANY) {
+        let mut engine = engine();
+        let mut events = events;
+        for event in &mut events {
+            event.sender.facts.ruling.standing = KeyStanding::Pinned;
+            if banned {
+                event.sender.facts.standing = Standing::Blocked { rule: "x".into() };
+            }
+        }
+        for decision in play(&mut engine, &events) {
+            prop_assert_eq!((decision.denial, decision.ban, decision.pair_ban), (None, None, None));
+        }
+    }
+
+    /// Somebody else's garbage with a victim's key and session: the victim sees no difference.
+    #[test]
+    fn garbage_moves_nothing_of_the_victims(
+        victims in events(&["/users"]),
+        garbage in prop::collection::vec((0u8..8, prop::sample::select(&[401u16, 403, 400][..])), 1..400),
+    ) {
+        let own = |event: &Event| {
+            let mut sender = event.sender.clone().key("free", 7).answered(200);
+            sender.facts.client = ClientAddress::direct("203.0.113.77".parse().unwrap());
+            sender.facts.session = Some(SessionIdentity { hash: SessionHash(7) });
+            sender
+        };
+        let mut now = 1_000_000;
+        let (mut alone, mut mixed) = (engine(), engine());
+        for (place, event) in victims.iter().enumerate() {
+            now += event.gap_ms;
+            if let Some((host, status)) = garbage.get(place) {
+                let mut sender = own(event).answered(*status).asks("/users", "cursor=x");
+                let address = format!("198.51.100.{host}").parse().unwrap();
+                sender.facts.client = ClientAddress::direct(address);
+                for _ in 0..3 {
+                    sender.send(&mut mixed, now);
+                }
+            }
+            let expected = own(event).send(&mut alone, now);
+            let decision = own(event).send(&mut mixed, now);
+            prop_assert_eq!(decision, expected);
         }
     }
 

@@ -120,7 +120,10 @@ fn a_watched_route_shows_what_enforcing_it_would_do() {
         "mode = \"log\"\n    expects",
     );
     assert_ne!(watched, POLICY);
+    // Reputation is not made on watched routes; here it is kept out.
+    let plain = "[reputation]\nwatch = 1.0\nthrottle = 1.0\nsuspend = 1.0\n";
     let play = |policy: &str| {
+        let policy = &format!("{policy}{plain}");
         let policy = compile(Mode::Enforce, policy, BanPolicy::default());
         let mut engine = Engine::new(policy, PrincipalCapacity(1_000));
         let (one, other) = (scraper().asks("/users", ""), scraper().asks("/pages", ""));
