@@ -17,13 +17,16 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// The filter in the kernel, beside xdp-filter, nftables, ipset and the kernel's own maps
-    Kernel(Kernel),
+    Kernel(Options),
+    /// The engine: decisions, memory, audit records, reload
+    Engine(Options),
 }
 
-/// `bench kernel [--json FILE] [--quick] [OPTIONS]`.
+/// `bench WHAT [--json FILE] [--quick] [OPTIONS]`.
 #[derive(clap::Args)]
-struct Kernel {
-    /// Options of the harness: --json FILE, --asn FILE, --quick, --only PARTS, --rounds N
+struct Options {
+    /// Options of the harness: --json FILE, --quick, --rounds N; of kernel also --asn FILE, --only
+    /// PARTS
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -39,13 +42,19 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             xtask::setup::run_for_bench()?;
             run_kernel(root, "bench", &kernel.options)
         }
+        What::Engine(engine) => {
+            xtask::setup::run()?;
+            run_harness(root, "bench", "engine", &[], &engine.options)
+        }
     }
 }
 
 /// Whether the harness and its programs work, in seconds; no figures to keep.
 pub(crate) fn smoke(root: &Path) -> Result<()> {
     xtask::setup::run_for_bench()?;
-    run_kernel(root, "test", &["--quick".to_owned()])
+    let quick = ["--quick".to_owned()];
+    run_harness(root, "test", "engine", &[], &quick)?;
+    run_kernel(root, "test", &quick)
 }
 
 /// `cargo bench` measures, `cargo test` builds faster.
@@ -55,18 +64,28 @@ fn run_kernel(root: &Path, command: &str, options: &[String]) -> Result<()> {
     let object = object
         .to_str()
         .context("the workspace's path is not UTF-8")?;
+    run_harness(root, command, "kernel", &["--object", object], options)
+}
+
+fn run_harness(
+    root: &Path,
+    command: &str,
+    name: &str,
+    own: &[&str],
+    options: &[String],
+) -> Result<()> {
     // Paths of options are the caller's, but cargo runs a bench in its package's directory.
     let here = std::env::current_dir().context("current directory")?;
     let here = here
         .to_str()
         .context("the current directory is not UTF-8")?;
-    let harness = ["--package", "botguard-tests", "--bench", "kernel", "--"];
-    let ours = ["--object", object, "--directory", here];
+    let harness = ["--package", "botguard-tests", "--bench", name, "--"];
+    let directory = ["--directory", here];
     let options: Vec<_> = options
         .iter()
         .map(String::as_str)
         .filter(|o| *o != "--")
         .collect();
-    let arguments = [&[command][..], &harness, &ours, &options].concat();
-    cargo(root, "bench of the kernel half", &arguments, &[])
+    let arguments = [&[command][..], &harness, own, &directory, &options].concat();
+    cargo(root, &format!("bench of the {name}"), &arguments, &[])
 }

@@ -36,9 +36,10 @@ use crate::words::mode::Mode;
 #[derive(Clone, Debug)]
 pub struct Policy {
     mode: Mode,
-    tiers: Tiers,
+    // Shared, since the kill switch makes a policy of another mode while requests wait.
+    tiers: Arc<Tiers>,
     default: RoutePolicy,
-    routes: Routes,
+    routes: Arc<Routes>,
     /// Of every request, whatever its route.
     limits: Vec<Limit>,
     /// Of keys whose tier declares none, where an override or their reputation does.
@@ -109,9 +110,9 @@ impl Policy {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             mode: settings.mode,
-            tiers: Tiers::compile(settings.tiers)?,
+            tiers: Arc::new(Tiers::compile(settings.tiers)?),
             default,
-            routes: Routes::new(routes)?,
+            routes: Arc::new(Routes::new(routes)?),
             limits: compile_limits("default", "*", &settings.default.limits)?,
             key_limit: Limit::of_keys(),
             ban,

@@ -38,7 +38,7 @@ fn events(paths: &'static [&'static str]) -> impl Strategy<Value = Vec<Event>> {
                 sender.facts.session = (session > 1).then(|| SessionIdentity {
                     hash: SessionHash(u128::from(session)),
                 });
-                sender.facts.user = (user > 0).then(|| UserIdentity {
+                sender.facts.user = (user > 0).then_some(UserIdentity {
                     hash: UserHash(1),
                     proof: if user > 1 {
                         UserProof::Verified

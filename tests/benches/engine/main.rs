@@ -1,0 +1,141 @@
+//! `cargo xtask bench engine`: what a decision costs, what a principal weighs, how many audit records
+//! are written, how long a reload takes. `docs/benchmarks.md` says how to read the rows.
+//!
+//! Not a timed test: nothing fails because it is slow, and a row that falls short says so.
+#![forbid(unsafe_code)]
+
+mod audit;
+mod crowd;
+mod decisions;
+mod gate;
+mod reload;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use botguard_tests::bench::report::Report;
+use clap::Parser;
+use serde_json::{Value, json};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask bench engine")]
+struct Arguments {
+    /// What paths of the other options are relative to
+    #[arg(long, value_name = "DIRECTORY", hide = true)]
+    directory: Option<PathBuf>,
+    /// Write the figures here as JSON as well
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Few principals and rounds: whether everything works, not what it costs
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of each measurement
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// What cargo adds for harnesses
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How much work a run is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Rounds, in each of which everything is measured once.
+    pub(crate) rounds: usize,
+    /// Decisions of a sample.
+    pub(crate) decisions: usize,
+    /// Records of a sample.
+    pub(crate) records: usize,
+    /// Routes of the policy.
+    pub(crate) routes: usize,
+    /// Principals in a small and in a large table.
+    pub(crate) principals: [u32; 2],
+}
+
+impl Scale {
+    const FULL: Self = Self {
+        rounds: 15,
+        decisions: 100_000,
+        records: 100_000,
+        routes: 5_000,
+        principals: [10_000, 1_000_000],
+    };
+    const QUICK: Self = Self {
+        rounds: 2,
+        decisions: 200,
+        records: 200,
+        routes: 50,
+        principals: [100, 1_000],
+    };
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(directory) = &arguments.directory {
+        std::env::set_current_dir(directory).with_context(|| directory.display().to_string())?;
+    }
+    let scale = if arguments.quick {
+        Scale::QUICK
+    } else {
+        Scale::FULL
+    };
+    let scale = Scale {
+        rounds: arguments.rounds.unwrap_or(scale.rounds),
+        ..scale
+    };
+    let mut report = Report::default();
+    if arguments.quick {
+        report.note("quick: few principals and rounds; the figures mean nothing");
+    }
+    decisions::measure(scale, &mut report)?;
+    gate::measure(scale, &mut report)?;
+    audit::measure(scale, &mut report)?;
+    reload::measure(scale, &mut report)?;
+    print(&report.to_markdown());
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report.to_json(&about(scale)))?;
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The machine, and what was asked of it.
+fn about(scale: Scale) -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let models: Vec<_> = cpuinfo
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("model name")?.split(':').nth(1)?.trim()))
+        .collect();
+    json!({
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "cpu": models.first(),
+        "n_cpus": models.len(),
+        "load": read("/proc/loadavg").trim(),
+        "rounds": scale.rounds,
+    })
+}
+
+/// Says what is being done.
+#[expect(
+    clippy::print_stderr,
+    reason = "for the person who waits for the figures"
+)]
+pub(crate) fn progress(step: &str) {
+    eprintln!("   {step}");
+}
+
+#[expect(clippy::print_stdout, reason = "what this program is for")]
+fn print(text: &str) {
+    println!("{text}");
+}
