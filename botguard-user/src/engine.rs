@@ -44,6 +44,7 @@ use self::assessment::Assessment;
 use self::credentials::Claims;
 use self::decision::{Breakdown, Decision, PairBan};
 use self::facts::{InteractionFacts, RequestFacts, ResponseFacts};
+use self::features::churn::Turnover;
 use self::features::principal::Receipt;
 use self::freshness::Freshness;
 use self::limits::{BucketId, Limits};
@@ -290,12 +291,17 @@ impl Engine {
             return;
         }
         let policy = Arc::clone(&self.policy);
+        let arrival = self.principals.arrival(pending.charged, pending.claim);
+        let turnover = arrival.map_or(Turnover::Settled, |arrival| {
+            let address = pending.address;
+            (self.sources).note_arrival(now, address, arrival, pending.fingerprint)
+        });
         let owner = self.principals.accept(
-            now,
             pending.charged,
             pending.claim,
             pending.receipt,
             pending.entitled,
+            turnover,
         );
         if let Some(Credential::Key(_)) = owner.credential() {
             for (bucket, time) in &pending.owed {
@@ -307,6 +313,10 @@ impl Engine {
         let is_good = pending.conduct == Conduct::Good
             && self.principals.n_accepted(owner) >= weights::ACCEPTED_UNTIL_GOOD
             && !self.principals.blocked_within(owner, now, good_window);
+        let is_new = self.principals.n_accepted(owner) < weights::ACCEPTED_UNTIL_GOOD;
+        if pending.conduct == Conduct::Good && is_new && turnover == Turnover::Settled {
+            self.sources.note_newcomer(now, pending.address, owner);
+        }
         if is_good {
             (self.sources).note_good(now, pending.address, owner, policy.ban());
             if let Some(Credential::Key(key)) = owner.credential() {

@@ -102,6 +102,55 @@ impl GoodCompany {
 
 const NEWS_MS: u64 = 3_600_000;
 
+/// Those who have not been seen often enough to be good ones, but are several: an address where many
+/// have just arrived, as after a restart of the daemon, is not one bad client's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Newcomers {
+    tags: [u32; CROWD],
+    seen_s: [u32; CROWD],
+}
+
+/// So many that behave within [`CROWD_WITHIN`] count as one good principal.
+const CROWD: usize = 4;
+const CROWD_WITHIN: Duration = Duration::from_secs(60);
+
+impl Newcomers {
+    pub(crate) fn note(&mut self, now: Monotonic, tag: u64) {
+        let tag = short(tag);
+        let known = self.tags.iter().position(|it| *it == tag);
+        let oldest = || (0..CROWD).min_by_key(|place| self.seen_s[*place]);
+        if let Some(place) = known.or_else(oldest) {
+            self.tags[place] = tag;
+            self.seen_s[place] = seconds(now);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, tag: u64) {
+        let tag = short(tag);
+        for place in 0..CROWD {
+            if self.tags[place] == tag {
+                (self.tags[place], self.seen_s[place]) = (0, 0);
+            }
+        }
+    }
+
+    /// 1 where there is a crowd, else 0.
+    pub(crate) fn count(&self, now: Monotonic) -> u32 {
+        let within = u32::try_from(CROWD_WITHIN.as_secs()).unwrap_or(u32::MAX);
+        let is_recent = |seen: &u32| *seen > 0 && seconds(now).saturating_sub(*seen) < within;
+        u32::from(self.seen_s.iter().all(is_recent))
+    }
+}
+
+/// Enough to tell a handful apart.
+fn short(tag: u64) -> u32 {
+    u32::try_from(tag >> 32 ^ tag & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+fn seconds(at: Monotonic) -> u32 {
+    u32::try_from(at.as_ms() / 1_000).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +204,29 @@ mod tests {
         check(10_000, 2);
         check(93_000, 1);
         check(96_000, 0);
+    }
+
+    #[test]
+    fn several_newcomers_are_a_crowd_for_a_minute() {
+        let mut newcomers = Newcomers::default();
+        for tag in 1..=3 {
+            newcomers.note(at(100), tag);
+        }
+        newcomers.note(at(101), 3);
+        assert_eq!(newcomers.count(at(101)), 0);
+        newcomers.note(at(102), 4);
+        assert_eq!(newcomers.count(at(102)), 1);
+        assert_eq!(newcomers.count(at(161)), 0);
+        newcomers.note(at(161), 5);
+        newcomers.note(at(161), 6);
+        assert_eq!(
+            newcomers.count(at(161)),
+            0,
+            "the third is seen a minute ago"
+        );
+        newcomers.note(at(161), 7);
+        assert_eq!(newcomers.count(at(161)), 1);
+        newcomers.forget(6);
+        assert_eq!(newcomers.count(at(161)), 0);
     }
 }

@@ -73,18 +73,23 @@ impl Limits {
 
     /// Asks all, and charges all if all have room.
     pub(crate) fn take(&mut self, now: Monotonic, demands: &[Demand<'_>]) -> LimitVerdict {
-        let wait = (demands.iter())
-            .filter_map(|demand| self.bucket(demand).wait(now, demand.tolerance()))
-            .max();
+        let mut wait = None;
+        // Each bucket is looked up once to be asked; it may be far away in memory.
+        let mut asked: Vec<(Bucket, &Demand<'_>)> = Vec::with_capacity(demands.len());
+        for demand in demands {
+            let bucket = self.0.find(&demand.bucket).copied().unwrap_or_default();
+            wait = wait.max(bucket.wait(now, demand.tolerance()));
+            asked.push((bucket, demand));
+        }
         if wait.is_none() {
-            for demand in demands.iter().filter(|demand| demand.cost > 0) {
-                let time = demand.pace.time_for(demand.cost);
-                self.0.entry(demand.bucket).charge(now, time);
+            for (bucket, demand) in asked.iter_mut().filter(|(_, demand)| demand.cost > 0) {
+                bucket.charge(now, demand.pace.time_for(demand.cost));
+                *self.0.entry(demand.bucket) = *bucket;
             }
         }
-        let tightest = (demands.iter())
-            .min_by_key(|demand| self.share_left(now, demand))
-            .map(|demand| self.state(now, demand));
+        let tightest = (asked.iter())
+            .min_by_key(|(bucket, demand)| demand.share_left(now, bucket))
+            .map(|(bucket, demand)| demand.state(now, bucket));
         LimitVerdict { tightest, wait }
     }
 
@@ -92,22 +97,20 @@ impl Limits {
     pub(crate) fn charge(&mut self, now: Monotonic, bucket: BucketId, time: Duration) {
         self.0.entry(bucket).charge(now, time);
     }
+}
 
-    fn bucket(&self, demand: &Demand<'_>) -> Bucket {
-        self.0.find(&demand.bucket).copied().unwrap_or_default()
-    }
-
+impl Demand<'_> {
     /// Of its depth, in 1/65,536.
-    fn share_left(&self, now: Monotonic, demand: &Demand<'_>) -> u128 {
-        let depth = demand.pace.time_for(demand.pace.burst).as_nanos().max(1);
-        let left = depth.saturating_sub(self.bucket(demand).ahead(now).as_nanos());
+    fn share_left(&self, now: Monotonic, bucket: &Bucket) -> u128 {
+        let depth = self.pace.time_for(self.pace.burst).as_nanos().max(1);
+        let left = depth.saturating_sub(bucket.ahead(now).as_nanos());
         left * 65_536 / depth
     }
 
-    fn state(&self, now: Monotonic, demand: &Demand<'_>) -> LimitState {
-        let Demand { limit, pace, .. } = demand;
+    fn state(&self, now: Monotonic, bucket: &Bucket) -> LimitState {
+        let Self { limit, pace, .. } = self;
         let window = pace.time_for(pace.burst);
-        let ahead = self.bucket(demand).ahead(now);
+        let ahead = bucket.ahead(now);
         let remaining = pace.units_in(window.saturating_sub(ahead)).min(pace.burst);
         let reset = if remaining < pace.burst {
             // The next unit is there when the one before it is wholly paid for.
@@ -124,9 +127,7 @@ impl Limits {
             reset,
         }
     }
-}
 
-impl Demand<'_> {
     /// A request passes if its cost is there; one that costs more than the burst passes when the
     /// bucket is full. Bytes are paid for afterwards, so they pass while anything is left.
     fn tolerance(&self) -> Duration {

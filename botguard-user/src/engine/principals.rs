@@ -76,18 +76,26 @@ pub(crate) struct Subject {
 }
 
 /// All records, at most as many as the capacity.
-pub(crate) struct Principals(ClockTable<PrincipalId, Principal>);
+pub(crate) struct Principals {
+    table: ClockTable<PrincipalId, Principal>,
+    /// Whether anything was ever counted where decisions are only watched: if not, nobody need be
+    /// looked up there.
+    watches: bool,
+}
 
 /// A record with its key, the whole of what one principal costs beside 5 bytes of index.
 const _: () = assert!(size_of::<Slot<PrincipalId, Principal>>() <= 512);
 
 impl Principals {
     pub(crate) fn new(capacity: u32) -> Self {
-        Self(ClockTable::new(capacity))
+        Self {
+            table: ClockTable::new(capacity),
+            watches: false,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.table.len()
     }
 
     /// Who is charged for a request from `address` with these credentials, where its evidence counts
@@ -118,15 +126,20 @@ impl Principals {
     pub(crate) fn charge(&mut self, id: PrincipalId, charge: Charge) -> (Features, Receipt) {
         let elsewhere = match id.realm {
             Realm::Enforced => {
-                if let Some(watched) = self.0.find_mut(&id.watched()) {
+                if self.watches
+                    && let Some(watched) = self.table.find_mut(&id.watched())
+                {
                     watched.bucket.take(charge.at, charge.allowance);
                 }
                 None
             }
-            Realm::Watched => (self.0.find(&id.enforced()))
-                .map(|record| (record.features(charge.at), record.bucket)),
+            Realm::Watched => {
+                self.watches = true;
+                (self.table.find(&id.enforced()))
+                    .map(|record| (record.features(charge.at), record.bucket))
+            }
         };
-        let record = self.0.entry(id);
+        let record = self.table.entry(id);
         if let Some((_features, bucket)) = elsewhere {
             record.bucket.drain_to(bucket);
         }
@@ -138,7 +151,7 @@ impl Principals {
 
     /// Notes that `id` was blocked.
     pub(crate) fn note_blocked(&mut self, id: PrincipalId, now: Monotonic) {
-        if let Some(record) = self.0.find_mut(&id) {
+        if let Some(record) = self.table.find_mut(&id) {
             record.blocked = now;
         }
     }
@@ -146,67 +159,59 @@ impl Principals {
     /// Counts an interaction event, for the pair if the upstream accepted it, else the address.
     pub(crate) fn interact(&mut self, now: Monotonic, address: IpAddr, claims: &Claims) {
         let subject = self.subject(address, claims, Realm::Enforced);
-        self.0.entry(subject.id).interact(now);
+        self.table.entry(subject.id).interact(now);
     }
 
     /// Notes that the upstream accepted a request which was charged to `charged` and carried
     /// `claim`, of a tier that entitles it to `entitled`. A charge to the address moves to the pair:
-    /// it was the pair's all along, and no request counts twice.
+    /// it was the pair's all along, and no request counts twice. A new pair of an address where they
+    /// churn is not accepted.
     pub(crate) fn accept(
         &mut self,
-        now: Monotonic,
         charged: PrincipalId,
         claim: Option<Credential>,
         receipt: Receipt,
         entitled: Allowance,
+        turnover: Turnover,
     ) -> PrincipalId {
-        let owner = match (charged.holder, claim) {
-            (None, Some(credential)) => PrincipalId {
-                holder: Some(Holder::of(credential)),
-                ..charged
-            },
-            _ => charged,
-        };
+        let owner = charged.owner(claim);
         if owner != charged {
-            let arrival = match self.n_accepted(owner) {
-                0 => Arrival::New,
-                _ => Arrival::Known,
-            };
-            let address = self.0.entry_unused(charged.enforced());
-            let turnover = address.churn.note(now, arrival);
-            if (turnover, arrival) == (Turnover::Churning, Arrival::New) {
+            if turnover == Turnover::Churning && self.n_accepted(owner) == 0 {
                 return charged;
             }
-            if let Some(record) = self.0.find_mut(&charged) {
+            if let Some(record) = self.table.find_mut(&charged) {
                 record.uncharge(receipt);
             }
-            self.0.entry_unused(owner).charge(Charge {
+            self.table.entry_unused(owner).charge(Charge {
                 allowance: entitled,
                 ..receipt.charge
             });
-        } else if charged.holder.is_some() {
-            let address = PrincipalId {
-                holder: None,
-                ..charged
-            };
-            if let Some(address) = self.0.find_mut(&address.enforced()) {
-                address.churn.note(now, Arrival::Known);
-            }
         }
         // Its request was a use already; a second mark would make one-timers look like regulars.
-        self.0.entry_unused(owner.enforced()).accept();
+        self.table.entry_unused(owner.enforced()).accept();
         owner
     }
 
-    /// How many new credentials came from an address lately, where hardly any came twice.
-    pub(crate) fn churning(&self, id: PrincipalId, now: Monotonic) -> Option<u32> {
-        let address = PrincipalId { holder: None, ..id };
-        self.0.find(&address.enforced())?.churn.churning(now)
+    /// Whether a credential that is accepted now was before, if the request has one.
+    pub(crate) fn arrival(
+        &self,
+        charged: PrincipalId,
+        claim: Option<Credential>,
+    ) -> Option<Arrival> {
+        let owner = charged.owner(claim);
+        owner.holder?;
+        Some(match self.n_accepted(owner) {
+            0 => Arrival::New,
+            1 => Arrival::Second,
+            _ => Arrival::Known,
+        })
     }
 
     /// Requests of `id` that the upstream accepted, on whatever route.
     pub(crate) fn n_accepted(&self, id: PrincipalId) -> u16 {
-        self.0.find(&id.enforced()).map_or(0, Principal::n_accepted)
+        self.table
+            .find(&id.enforced())
+            .map_or(0, Principal::n_accepted)
     }
 
     /// Whether the upstream accepted `credential` from `address`.
@@ -216,7 +221,7 @@ impl Principals {
 
     /// Whether `id` was blocked within `window`.
     pub(crate) fn blocked_within(&self, id: PrincipalId, now: Monotonic, window: Duration) -> bool {
-        self.0
+        self.table
             .find(&id.enforced())
             .map(|record| record.blocked)
             .is_some_and(|at| at != Monotonic::default() && now.since(at) < window)
@@ -235,6 +240,14 @@ impl PrincipalId {
     /// A pair where decisions are carried out.
     pub(crate) fn of_credential(address: IpAddr, credential: Credential) -> Self {
         Self::of(address, Some(credential), Realm::Enforced)
+    }
+
+    /// Whose request it was, if it is accepted: a known holder's, else the claimed one's.
+    fn owner(self, claim: Option<Credential>) -> Self {
+        Self {
+            holder: self.holder.or_else(|| claim.map(Holder::of)),
+            ..self
+        }
     }
 
     /// The address; IPv6 by its /64.

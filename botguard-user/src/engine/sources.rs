@@ -16,8 +16,9 @@ use ipnet::IpNet;
 
 use super::ban_history::LastBan;
 use super::decision::BanProposal;
+use super::features::churn::{Arrival, Churn, Turnover};
 use super::features::window::Window;
-use super::good_company::{GoodCompany, Sighting};
+use super::good_company::{GoodCompany, Newcomers, Sighting};
 use super::policy::ban::BanPolicy;
 use super::principals::{PrincipalId, subscriber};
 use super::table::{ClockTable, Slot};
@@ -45,6 +46,8 @@ struct Source {
     seen_at: Option<IpAddr>,
     is_spread: bool,
     good: GoodCompany,
+    newcomers: Newcomers,
+    churn: Churn,
     /// The ban that was proposed last.
     last: Option<LastBan>,
 }
@@ -97,10 +100,33 @@ impl Sources {
         }
     }
 
+    /// Notes that `id` behaves behind `address`, and has not done so for long.
+    pub(crate) fn note_newcomer(&mut self, now: Monotonic, address: IpAddr, id: PrincipalId) {
+        (self.hosts.entry(subscriber(address)).newcomers).note(now, id.tag());
+    }
+
+    /// Notes an accepted request with a credential.
+    pub(crate) fn note_arrival(
+        &mut self,
+        now: Monotonic,
+        address: IpAddr,
+        arrival: Arrival,
+        fingerprint: u64,
+    ) -> Turnover {
+        let source = self.hosts.entry(subscriber(address));
+        source.churn.note(now, arrival, fingerprint)
+    }
+
+    /// How many new credentials came from an address lately, where hardly any came back.
+    pub(crate) fn churning(&self, now: Monotonic, address: IpAddr) -> Option<u32> {
+        self.hosts.find(&subscriber(address))?.churn.churning(now)
+    }
+
     /// Notes that `id` no longer does.
     pub(crate) fn note_suspect(&mut self, address: IpAddr, id: PrincipalId, policy: &BanPolicy) {
         if let Some(source) = self.hosts.find_mut(&subscriber(address)) {
             source.good.forget(id.tag());
+            source.newcomers.forget(id.tag());
         }
         if let Some(network) = around(address, policy)
             && let Some(network) = self.networks.find_mut(&network)
@@ -112,7 +138,7 @@ impl Sources {
     /// How many good principals were seen behind `address` lately.
     pub(crate) fn good_behind(&self, now: Monotonic, address: IpAddr, policy: &BanPolicy) -> u32 {
         let source = self.hosts.find(&subscriber(address));
-        source.map_or(0, |source| source.good.count(now, policy.good_window))
+        source.map_or(0, |source| source.good_behind(now, policy))
     }
 
     /// Counts one request of `client` that was denied, and proposes a ban if that was one too many,
@@ -129,7 +155,7 @@ impl Sources {
         let source = self.hosts.entry(subscriber(address));
         let n_denials = source.count_denial(now, address, policy);
         let earned = n_denials >= policy.denied
-            && source.good.count(now, policy.good_window) <= policy.good_principals
+            && source.good_behind(now, policy) <= policy.good_principals
             && source.last.is_none_or(|last| !last.is_live(now));
         if !earned {
             return None;
@@ -234,6 +260,10 @@ impl Sources {
 }
 
 impl Source {
+    fn good_behind(&self, now: Monotonic, policy: &BanPolicy) -> u32 {
+        self.good.count(now, policy.good_window) + self.newcomers.count(now)
+    }
+
     fn count_denial(&mut self, now: Monotonic, at: IpAddr, policy: &BanPolicy) -> u32 {
         let width = policy.within / DENIAL_BUCKETS;
         if self.denial_width != width {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bans;
+mod collateral;
 mod haste;
 mod ladder;
 mod laws;

@@ -48,8 +48,9 @@ pub const HOSTING_WHERE_ANYTHING_GOES: Points = Points::from_basis(5_000);
 pub const CREDENTIAL_CHURN: Points = Points::from_basis(3_000);
 
 /// New credentials from one address in a minute from which `credential_churn` begins, and where it
-/// is certain; only where there are more than two for each three requests. A large office comes to
-/// work in minutes, and everybody in it asks for more than one thing.
+/// is certain; only where fewer than half of them come back and all look much alike. A large office
+/// comes to work in minutes, everybody in it asks for more than one thing, and not all of them have
+/// the same browser.
 pub const NEWCOMERS: Ramp = Ramp { from: 200, to: 400 };
 
 /// `false_crawler`: the whole of its group.

@@ -30,12 +30,27 @@ struct Arguments {
     /// Few principals and rounds: whether everything works, not what it costs
     #[arg(long)]
     quick: bool,
+    /// Only these parts
+    #[arg(long, value_delimiter = ',', value_name = "PARTS")]
+    only: Vec<Part>,
     /// Rounds of each measurement
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// What cargo adds for harnesses
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
+enum Part {
+    /// The engine alone
+    Decisions,
+    /// Admission to record
+    Gate,
+    /// Audit records a second
+    Audit,
+    /// A new configuration
+    Reload,
 }
 
 /// How much work a run is.
@@ -97,10 +112,19 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.quick {
         report.note("quick: few principals and rounds; the figures mean nothing");
     }
-    decisions::measure(scale, &mut report)?;
-    gate::measure(scale, &mut report)?;
-    audit::measure(scale, &mut report)?;
-    reload::measure(scale, &mut report)?;
+    let runs = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    if runs(Part::Decisions) {
+        decisions::measure(scale, &mut report)?;
+    }
+    if runs(Part::Gate) {
+        gate::measure(scale, &mut report)?;
+    }
+    if runs(Part::Audit) {
+        audit::measure(scale, &mut report)?;
+    }
+    if runs(Part::Reload) {
+        reload::measure(scale, &mut report)?;
+    }
     print(&report.to_markdown());
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&report.to_json(&about(scale)))?;

@@ -21,6 +21,8 @@ use crate::store::journal::Journal;
 use crate::words::address::ClientAddress;
 use crate::words::points::Points;
 
+mod limits;
+
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
 
 /// An address of AS16509, which the built-in list says is hosting.
@@ -46,7 +48,13 @@ impl Bench {
              weight = 0.10\nrate = \"120/min\"\nburst = 60\n\
              [[route]]\npath = \"/users\"\nmode = \"{route_mode}\"\n"
         );
-        let loaded = Loaded::parse(Document::from_text(Path::new("b.toml"), text)).unwrap();
+        Self::of(&text, spared)
+    }
+
+    /// Any configuration.
+    fn of(text: &str, spared: &[&str]) -> Self {
+        let document = Document::from_text(Path::new("b.toml"), text.to_owned());
+        let loaded = Loaded::parse(document).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let now = Wall::read();
         let (store, contents) = Store::open(directory.path(), Duration::ZERO, now).unwrap();

@@ -1,6 +1,5 @@
 //! The record of one principal: everything the engine remembers of it but its source's bans.
 
-use super::churn::Churn;
 use super::paging::Collection;
 use super::window::LastMinute;
 use crate::engine::throttle::{Allowance, Bucket, Passage};
@@ -19,8 +18,6 @@ pub(crate) struct Principal {
     collection_changed: Monotonic,
     /// What is left of its allowance.
     pub(crate) bucket: Bucket,
-    /// Of an address: how its credentials come and go.
-    pub(crate) churn: Churn,
     /// When it was last blocked; at boot is never.
     pub(crate) blocked: Monotonic,
     /// Requests that the upstream accepted; saturates.
