@@ -42,9 +42,9 @@ pub enum StartError {
     /// A mistake in the configuration.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A data file of `[intel]` cannot be used.
-    #[error(transparent)]
-    Intel(#[from] crate::intel::IntelError),
+    /// A data file of `[intel]` or `[identity.jwt]` cannot be used; names it and what is wrong.
+    #[error("{0}")]
+    Data(String),
     /// The store cannot be used, or another process holds it.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -78,7 +78,7 @@ impl StartError {
     /// Whether the configuration is to blame: exit status 64.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Intel(_))
+        matches!(self, Self::Settings(_) | Self::Data(_))
     }
 }
 

@@ -212,8 +212,12 @@ impl Settings {
             &mut self.audit.path,
             &mut self.kernel.pin_dir,
         ];
-        let intel = intel.into_iter().filter_map(Option::as_mut);
-        for path in certificates.chain(secrets).chain(intel).chain(own) {
+        let tokens = [
+            &mut self.identity.jwt.keys,
+            &mut self.identity.jwt.secret_file,
+        ];
+        let data = intel.into_iter().chain(tokens).filter_map(Option::as_mut);
+        for path in certificates.chain(secrets).chain(data).chain(own) {
             // `join` leaves absolute paths as they are.
             *path = base.join(&*path);
         }

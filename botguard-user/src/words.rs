@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod block;
+pub mod bounded_map;
 pub mod clock;
 pub mod identity;
 pub mod key;

@@ -27,6 +27,7 @@ use crate::audit::writer::AuditLog;
 use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
+use crate::edge::identity::jwt::TokenVerifier;
 use crate::edge::identity::{IdentitySettings, KeyHasher};
 use crate::engine::decision::{BanProposal, Decision};
 use crate::engine::facts::{InteractionFacts, ResponseFacts};
@@ -63,8 +64,10 @@ pub struct View {
     pub policy_hash: Arc<str>,
     /// What addresses belong to.
     pub intel: Arc<Intel>,
-    /// Where keys are looked for.
+    /// Where keys, sessions and users are looked for.
     pub identity: IdentitySettings,
+    /// What users' tokens are checked with.
+    pub tokens: Arc<TokenVerifier>,
 }
 
 /// What the edge holds of a request until its end.
@@ -125,6 +128,14 @@ impl Pipeline {
     pub fn set_intel(&self, intel: &Arc<Intel>) {
         self.change(|view| View {
             intel: Arc::clone(intel),
+            ..view.clone()
+        });
+    }
+
+    /// Goes on with other keys for tokens.
+    pub fn set_tokens(&self, tokens: &Arc<TokenVerifier>) {
+        self.change(|view| View {
+            tokens: Arc::clone(tokens),
             ..view.clone()
         });
     }

@@ -163,7 +163,7 @@ impl Running for Daemon {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.data_files.lock().problem().into_iter().collect()
+        self.data_files.lock().problems()
     }
 
     fn mode_changed(&self) {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::StartError;
-use super::data_files::{DataFiles, Stamps};
+use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
 use super::reserved::Reserved;
@@ -21,7 +21,6 @@ use crate::edge::connections::Connections;
 use crate::edge::identity::KeyHasher;
 use crate::edge::listener::Listeners;
 use crate::edge::trust::Trust;
-use crate::intel::Intel;
 use crate::settings::{Loaded, policy_hash};
 use crate::store::Store;
 use crate::store::journal::Journal;
@@ -55,8 +54,11 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         tracing::warn!("{warning}");
     }
     let audit = Arc::new(AuditLog::open(&settings.audit.path)?);
-    let data_files = DataFiles::new(Stamps::of(&settings.intel));
-    let intel = Arc::new(Intel::load(&settings.intel)?);
+    let Data {
+        intel,
+        tokens,
+        stamps,
+    } = data_files::load(settings).map_err(StartError::Data)?;
 
     let mut kernel = KernelSide::attach(&settings.kernel)?;
     let binds: Vec<_> = settings
@@ -98,6 +100,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         policy_hash: policy_hash(&loaded.document),
         intel,
         identity: settings.identity.clone(),
+        tokens,
     };
     let pipeline = Arc::new(Pipeline::new(
         view,
@@ -122,7 +125,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         audit,
         metrics,
         addresses,
-        data_files: Mutex::new(data_files),
+        data_files: Mutex::new(DataFiles::new(stamps)),
         http: http.local_addr()?,
         started: now.monotonic,
         started_with: loaded.settings.clone(),

@@ -26,7 +26,7 @@ const UI_EVENTS: &str = "botguard_ui_events_total";
 const DEGRADED: &str = "botguard_degraded";
 
 /// What the edge counts by itself.
-const EDGE: [(&str, &str); 8] = [
+const EDGE: [(&str, &str); 9] = [
     (
         "botguard_accept_errors_total",
         "Connections that could not be accepted.",
@@ -51,6 +51,10 @@ const EDGE: [(&str, &str); 8] = [
     (
         "botguard_responses_broken_total",
         "Responses that broke off, by side.",
+    ),
+    (
+        "botguard_tokens_refused_total",
+        "Tokens of users that name nobody, by reason.",
     ),
     (
         "botguard_upstream_failures_total",
