@@ -170,7 +170,6 @@ impl Loaded {
             warnings.extend(upstream.warnings(name));
         }
         warnings.extend(settings.identity.warnings());
-        warnings.extend(settings.intel.warnings());
         warnings.extend(settings.audit.warnings());
         if settings.kernel.backend == Backend::Xdp && settings.kernel.interfaces.is_empty() {
             warnings.push(

@@ -34,7 +34,7 @@ struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 
 impl Stamps {
     fn of_networks(settings: &IntelSettings) -> Self {
-        Self::of(&[&settings.asn, &settings.hosting_asns])
+        Self::of(&[&settings.asn, &settings.country, &settings.hosting_asns])
     }
 
     fn of_tokens(settings: &IdentitySettings) -> Self {
@@ -180,7 +180,8 @@ impl Followed {
 }
 
 /// Why a table must not replace another by itself, if so.
-fn broken_off(old: usize, new: usize, table: &Path) -> Option<String> {
+fn broken_off(table: Option<&Path>, old: Option<usize>, new: Option<usize>) -> Option<String> {
+    let (table, (old, new)) = table.zip(old.zip(new))?;
     (new < old.div_ceil(2)).then(|| {
         format!(
             "{}: has {new} ranges where the one in force has {old}: it looks broken off and is not \
@@ -229,11 +230,15 @@ fn look_at_networks(daemon: &Daemon, settings: &IntelSettings) {
     if files.seen != stamps || Stamps::of_networks(settings) != stamps {
         return;
     }
-    let n_ranges = |intel: &Intel| intel.asns().map(|table| table.n_ranges());
     let result = result.and_then(|(intel, _stamps)| {
-        let (old, new) = (n_ranges(&daemon.pipeline.view().intel), n_ranges(&intel));
-        let problem = (settings.asn.as_ref().zip(old.zip(new)))
-            .and_then(|(path, (old, new))| broken_off(old, new, path));
+        let old = daemon.pipeline.view();
+        let asns = |intel: &Intel| intel.asns().map(|table| table.n_ranges());
+        let countries = |intel: &Intel| intel.countries().map(|table| table.file().n_entries);
+        let problem =
+            broken_off(settings.asn.as_deref(), asns(&old.intel), asns(&intel)).or_else(|| {
+                let (old, new) = (countries(&old.intel), countries(&intel));
+                broken_off(settings.country.as_deref(), old, new)
+            });
         problem.map_or(Ok(intel), Err)
     });
     match result {
@@ -353,7 +358,7 @@ mod tests {
     #[test]
     fn half_a_table_looks_broken_off() {
         let check = |old, new, expected| {
-            let problem = broken_off(old, new, Path::new("asn.csv"));
+            let problem = broken_off(Some(Path::new("asn.csv")), Some(old), Some(new));
             assert_eq!(problem.is_some(), expected, "{old} to {new}");
         };
         check(100, 50, false);

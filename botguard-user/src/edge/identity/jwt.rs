@@ -27,6 +27,7 @@ pub use self::settings::{Algorithm, JwtSettings};
 use super::{IdentitySettings, KeyHasher};
 use crate::words::bounded_map::BoundedMap;
 use crate::words::clock::Wall;
+use crate::words::data_file::{DataFile, file_name};
 use crate::words::identity::{Authentication, UserHash, UserIdentity, UserProof};
 
 /// Why a token says nothing. A metric label: few, and none from a client.
@@ -119,6 +120,18 @@ impl TokenVerifier {
     #[must_use]
     pub const fn n_keys(&self) -> usize {
         self.keys.len()
+    }
+
+    /// The key set, with its age. The secret file is not shown.
+    #[must_use]
+    pub fn files(&self) -> Vec<DataFile> {
+        let set = self.settings.keys.iter().map(|path| DataFile {
+            kind: "jwks".to_owned(),
+            name: file_name(path),
+            n_entries: self.keys.public.len(),
+            date: self.keys.date,
+        });
+        set.collect()
     }
 
     /// What a token says at `now`. A good one is checked once and then known again.

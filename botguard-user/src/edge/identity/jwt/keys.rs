@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::ParsedPublicKey;
@@ -12,6 +13,7 @@ use aws_lc_rs::signature::ParsedPublicKey;
 use super::compact::Compact;
 use super::settings::{Algorithm, JwtSettings};
 use super::{TokenProblem, jwks, secret};
+use crate::words::clock::Wall;
 
 /// A file of keys that cannot be used. The file's fault, or the configuration's.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +114,8 @@ pub enum KeyProblem {
 /// All keys.
 pub(super) struct Keys {
     pub(super) public: Vec<PublicKey>,
+    /// When the set was last modified.
+    pub(super) date: Option<Wall>,
     pub(super) secrets: Vec<Secret>,
 }
 
@@ -130,9 +134,12 @@ pub(super) struct Secret {
 
 impl Keys {
     pub(super) fn load(settings: &JwtSettings) -> Result<Self, TokenKeysError> {
-        let public = match &settings.keys {
-            Some(path) => jwks::parse(path, &read(path)?, settings)?,
-            None => Vec::new(),
+        let (public, date) = match &settings.keys {
+            Some(path) => {
+                let (content, date) = read(path)?;
+                (jwks::parse(path, &content, settings)?, Some(date))
+            }
+            None => (Vec::new(), None),
         };
         let secrets = match &settings.secret_file {
             Some(path) => secret::parse(path, &read_secret(path)?)?,
@@ -143,7 +150,11 @@ impl Keys {
         if wants_hs256 && secrets.is_empty() {
             return Err(TokenKeysError::NoSecret);
         }
-        Ok(Self { public, secrets })
+        Ok(Self {
+            public,
+            date,
+            secrets,
+        })
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -195,8 +206,15 @@ impl fmt::Debug for Keys {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TokenKeysError> {
-    std::fs::read(path).map_err(at(path))
+fn read(path: &Path) -> Result<(Vec<u8>, Wall), TokenKeysError> {
+    let mut file = File::open(path).map_err(at(path))?;
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    let modified = modified.map_err(at(path))?.duration_since(UNIX_EPOCH);
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(at(path))?;
+    // A file from before 1970 is as old as can be shown.
+    let date = Wall::from_unix_ms(0).after(modified.unwrap_or_default());
+    Ok((content, date))
 }
 
 /// Mode and content of the same file, even if another is put in its place meanwhile.
