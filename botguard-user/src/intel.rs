@@ -1,10 +1,12 @@
 //! Floor 4: what the operator's tables and lists say of an address. Read at start and on reload,
-//! never on the way of a request; a lookup is two binary searches and copies of counted pointers.
+//! never on the way of a request; a lookup is a few binary searches and copies of counted pointers.
+//! Names of crawlers' addresses are asked for beside the traffic (`crawlers`).
 //!
 //! Not here: blocks and allows (`enforcement`), and what the knowledge weighs (`engine::weights`).
 
 mod asn_table;
 mod country_table;
+pub mod crawlers;
 mod error;
 mod hosting;
 mod ranges;
@@ -21,6 +23,7 @@ pub use self::country_table::CountryTable;
 pub use self::error::{IntelError, RowProblem};
 pub use self::hosting::HostingList;
 
+use self::crawlers::{CrawlerSettings, Crawlers};
 use crate::engine::facts::{Hosting, NetworkFacts};
 use crate::words::address::canonical;
 use crate::words::data_file::DataFile;
@@ -44,13 +47,17 @@ pub struct Intel {
     asns: Option<Arc<AsnTable>>,
     countries: Option<CountryTable>,
     hosting: HostingList,
+    crawlers: Crawlers,
 }
 
 impl Intel {
     /// Reads what the settings name; their paths are used as they are.
     ///
     /// Errors: [`IntelError`], the configuration's or a data file's fault; names file and line.
-    pub fn load(settings: &IntelSettings) -> Result<Self, IntelError> {
+    pub fn load(
+        settings: &IntelSettings,
+        crawlers: &[CrawlerSettings],
+    ) -> Result<Self, IntelError> {
         let asns = settings.asn.as_deref().map(AsnTable::load).transpose()?;
         let asns = asns.map(Arc::new);
         let countries = settings.country.as_deref();
@@ -63,7 +70,14 @@ impl Intel {
             asns,
             countries,
             hosting,
+            crawlers: Crawlers::load(crawlers)?,
         })
+    }
+
+    /// The known crawlers.
+    #[must_use]
+    pub const fn crawlers(&self) -> &Crawlers {
+        &self.crawlers
     }
 
     /// The table of autonomous systems.
@@ -84,7 +98,11 @@ impl Intel {
         let asns = self.asns.iter().map(|table| table.file());
         let countries = self.countries.iter().map(|table| table.file().clone());
         let hosting = [self.hosting.file()];
-        asns.chain(countries).chain(hosting).collect()
+        let crawlers = self.crawlers.files().cloned();
+        asns.chain(countries)
+            .chain(hosting)
+            .chain(crawlers)
+            .collect()
     }
 
     /// What is known of an address. Cost: no allocation.
@@ -114,10 +132,13 @@ mod tests {
 
     #[test]
     fn table_and_list_together_tell_hosting_networks() {
-        let intel = Intel::load(&IntelSettings {
-            asn: Some(PathBuf::from(EXTRACT)),
-            ..IntelSettings::default()
-        })
+        let intel = Intel::load(
+            &IntelSettings {
+                asn: Some(PathBuf::from(EXTRACT)),
+                ..IntelSettings::default()
+            },
+            &[],
+        )
         .unwrap();
         let check = |ip: &str, asn: Option<u32>, hosting| {
             let facts = intel.network(ip.parse().unwrap());
@@ -150,7 +171,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_without_a_table() {
-        let intel = Intel::load(&IntelSettings::default()).unwrap();
+        let intel = Intel::load(&IntelSettings::default(), &[]).unwrap();
         assert_eq!(
             intel.network("3.5.140.2".parse().unwrap()),
             NetworkFacts::default()
@@ -168,7 +189,7 @@ mod tests {
             hosting_asns: None,
         };
         let check = |country: Option<PathBuf>, ip: &str, expected: Option<&str>| {
-            let intel = Intel::load(&settings(country)).unwrap();
+            let intel = Intel::load(&settings(country), &[]).unwrap();
             let found = intel.network(ip.parse().unwrap());
             let country = found.country.map(|country| country.to_string());
             assert_eq!(country.as_deref(), expected, "{ip}");
@@ -179,7 +200,7 @@ mod tests {
         check(Some(path.clone()), "192.0.2.1", None);
         check(None, "3.5.140.2", None);
 
-        let files = Intel::load(&settings(Some(path))).unwrap().files();
+        let files = Intel::load(&settings(Some(path)), &[]).unwrap().files();
         let shown = files
             .iter()
             .map(|file| (file.kind.as_str(), file.name.as_str()));

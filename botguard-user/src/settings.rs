@@ -27,6 +27,7 @@ use crate::engine::policy::settings::{
     DefaultSettings, PolicySettings, RouteSettings, TierSettings,
 };
 use crate::intel::IntelSettings;
+use crate::intel::crawlers::{CrawlerDnsSettings, CrawlerSettings};
 use crate::interaction::UiSettings;
 use crate::words::mode::Mode;
 
@@ -64,6 +65,10 @@ pub struct Settings {
     pub enforcement: EnforcementSettings,
     /// `[intel]`
     pub intel: IntelSettings,
+    /// `[[crawler]]`
+    pub crawler: Vec<CrawlerSettings>,
+    /// `[crawler_dns]`
+    pub crawler_dns: CrawlerDnsSettings,
     /// `[identity]`
     pub identity: IdentitySettings,
     /// `[ui]`
@@ -91,6 +96,8 @@ impl Default for Settings {
             kernel: KernelSettings::default(),
             enforcement: EnforcementSettings::default(),
             intel: IntelSettings::default(),
+            crawler: Vec::new(),
+            crawler_dns: CrawlerDnsSettings::default(),
             identity: IdentitySettings::default(),
             ui: UiSettings::default(),
             tier: Vec::new(),
@@ -215,7 +222,8 @@ impl Settings {
             &mut self.identity.jwt.keys,
             &mut self.identity.jwt.secret_file,
         ];
-        let data = intel.into_iter().chain(tokens).filter_map(Option::as_mut);
+        let crawlers = self.crawler.iter_mut().map(|crawler| &mut crawler.ranges);
+        let data = (intel.into_iter().chain(tokens).chain(crawlers)).filter_map(Option::as_mut);
         for path in certificates.chain(secrets).chain(data).chain(own) {
             // `join` leaves absolute paths as they are.
             *path = base.join(&*path);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{StartError, data_files};
 use crate::enforcement::settings::Backend;
+use crate::intel::crawlers::NameResolver;
 use crate::settings::Loaded;
 
 /// A configuration that can be run.
@@ -24,7 +25,11 @@ pub struct CheckReport {
 pub fn check(loaded: &Loaded) -> Result<CheckReport, StartError> {
     loaded.policy()?;
     loaded.listeners()?;
-    data_files::load(&loaded.settings).map_err(StartError::Data)?;
+    let data = data_files::load(&loaded.settings).map_err(StartError::Data)?;
+    if data.intel.crawlers().have_names() {
+        let resolver = NameResolver::new(&loaded.settings.crawler_dns);
+        resolver.map_err(|error| loaded.document.error_of(&error.to_string()))?;
+    }
     if let Err(error) = SocketAddr::from_pathname(&loaded.settings.admin.socket) {
         let message = format!("{error}; a socket's path has at most 107 bytes");
         return Err(loaded.document.error("admin.socket", &message).into());

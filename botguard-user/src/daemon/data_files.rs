@@ -1,6 +1,6 @@
 //! Follows the data files: one that changes takes effect by itself, whole or not at all. There are
-//! two groups, those of networks (`[intel]`) and those of tokens (`[identity.jwt]`), so that a
-//! broken table does not keep out a new key.
+//! two groups, those of networks (`[intel]`, `[[crawler]]`) and those of tokens (`[identity.jwt]`),
+//! so that a broken table does not keep out a new key.
 //!
 //! A file counts as changed when two looks in a row see it alike, and unlike what is in force; one
 //! that changes while it is read is looked at again. What cannot be used leaves the old of its group
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::running::Daemon;
 use crate::edge::identity::IdentitySettings;
 use crate::edge::identity::jwt::TokenVerifier;
-use crate::intel::{Intel, IntelSettings};
+use crate::intel::Intel;
 use crate::settings::Settings;
 
 /// What tells one state of a file from another.
@@ -33,8 +33,11 @@ struct Stamp {
 struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 
 impl Stamps {
-    fn of_networks(settings: &IntelSettings) -> Self {
-        Self::of(&[&settings.asn, &settings.country, &settings.hosting_asns])
+    fn of_networks(settings: &Settings) -> Self {
+        let intel = &settings.intel;
+        let mut paths = vec![&intel.asn, &intel.country, &intel.hosting_asns];
+        paths.extend(settings.crawler.iter().map(|crawler| &crawler.ranges));
+        Self::of(&paths)
     }
 
     fn of_tokens(settings: &IdentitySettings) -> Self {
@@ -75,7 +78,7 @@ pub(super) struct AllStamps {
 ///
 /// Errors: what is wrong with one, with file and line; or one changed meanwhile.
 pub(super) fn load(settings: &Settings) -> Result<Data, String> {
-    let (intel, networks) = load_networks(&settings.intel)?;
+    let (intel, networks) = load_networks(settings)?;
     let (tokens, token_stamps) = load_tokens(&settings.identity)?;
     Ok(Data {
         intel: Arc::new(intel),
@@ -87,8 +90,9 @@ pub(super) fn load(settings: &Settings) -> Result<Data, String> {
     })
 }
 
-fn load_networks(settings: &IntelSettings) -> Result<(Intel, Stamps), String> {
-    steadily(|| Stamps::of_networks(settings), || Intel::load(settings))
+fn load_networks(settings: &Settings) -> Result<(Intel, Stamps), String> {
+    let load = || Intel::load(&settings.intel, &settings.crawler);
+    steadily(|| Stamps::of_networks(settings), load)
 }
 
 fn load_tokens(settings: &IdentitySettings) -> Result<(TokenVerifier, Stamps), String> {
@@ -214,11 +218,11 @@ pub(super) async fn follow(daemon: Arc<Daemon>, shutdown: CancellationToken) {
 
 fn look(daemon: &Daemon) {
     let loaded = daemon.loaded.load_full();
-    look_at_networks(daemon, &loaded.settings.intel);
+    look_at_networks(daemon, &loaded.settings);
     look_at_tokens(daemon, &loaded.settings.identity);
 }
 
-fn look_at_networks(daemon: &Daemon, settings: &IntelSettings) {
+fn look_at_networks(daemon: &Daemon, settings: &Settings) {
     let stamps = Stamps::of_networks(settings);
     if !daemon.data_files.lock().networks.look(stamps.clone()) {
         return;
@@ -234,11 +238,15 @@ fn look_at_networks(daemon: &Daemon, settings: &IntelSettings) {
         let old = daemon.pipeline.view();
         let asns = |intel: &Intel| intel.asns().map(|table| table.n_ranges());
         let countries = |intel: &Intel| intel.countries().map(|table| table.file().n_entries);
-        let problem =
-            broken_off(settings.asn.as_deref(), asns(&old.intel), asns(&intel)).or_else(|| {
-                let (old, new) = (countries(&old.intel), countries(&intel));
-                broken_off(settings.country.as_deref(), old, new)
-            });
+        let problem = broken_off(
+            settings.intel.asn.as_deref(),
+            asns(&old.intel),
+            asns(&intel),
+        )
+        .or_else(|| {
+            let (old, new) = (countries(&old.intel), countries(&intel));
+            broken_off(settings.intel.country.as_deref(), old, new)
+        });
         problem.map_or(Ok(intel), Err)
     });
     match result {

@@ -34,6 +34,7 @@ use crate::engine::facts::{InteractionFacts, ResponseFacts};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
+use crate::intel::crawlers::Lookups;
 use crate::telemetry::metrics;
 use crate::words::address::{PeerAddress, host_network};
 use crate::words::block::Origin;
@@ -68,6 +69,8 @@ pub struct View {
     pub identity: IdentitySettings,
     /// What users' tokens are checked with.
     pub tokens: Arc<TokenVerifier>,
+    /// What the names of crawlers' addresses were found to be.
+    pub lookups: Arc<Lookups>,
 }
 
 /// What the edge holds of a request until its end.

@@ -95,6 +95,7 @@ impl Fresh {
             intel: self.data.intel,
             identity: settings.identity.clone(),
             tokens: self.data.tokens,
+            lookups: Arc::clone(&daemon.pipeline.view().lookups),
         });
         if let Err(error) = daemon
             .reserved
@@ -126,6 +127,8 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         kernel,
         enforcement,
         intel,
+        crawler,
+        crawler_dns,
         identity,
         ui,
         tier,
@@ -156,6 +159,12 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
             *enforcement != old.enforcement,
         ),
         ("[intel]", Takes::Effect, *intel != old.intel),
+        ("[[crawler]]", Takes::Effect, *crawler != old.crawler),
+        (
+            "[crawler_dns]",
+            Takes::Restart,
+            *crawler_dns != old.crawler_dns,
+        ),
         ("[identity]", Takes::Effect, *identity != old.identity),
         ("[ui]", Takes::Effect, *ui != old.ui),
         ("[[tier]]", Takes::Effect, *tier != old.tier),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
 
 use super::StartError;
 use super::data_files::{self, Data, DataFiles};
@@ -21,6 +22,7 @@ use crate::edge::connections::Connections;
 use crate::edge::identity::KeyHasher;
 use crate::edge::listener::Listeners;
 use crate::edge::trust::Trust;
+use crate::intel::crawlers::{Lookups, NameLookup};
 use crate::settings::{Loaded, policy_hash};
 use crate::store::Store;
 use crate::store::journal::Journal;
@@ -35,6 +37,8 @@ pub(super) struct Started {
     pub(super) listeners: Listeners,
     pub(super) socket: UnixListener,
     pub(super) http: TcpListener,
+    /// Addresses of crawlers to be looked up.
+    pub(super) questions: mpsc::Receiver<NameLookup>,
 }
 
 /// How long the start waits for a command that has the store at this moment.
@@ -95,12 +99,14 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let addresses = listeners.addresses();
     enforcer.set_listeners(&local_listeners(&addresses));
 
+    let (lookups, questions) = Lookups::new();
     let view = View {
         policy: policy.with_mode(enforcer.bound().effective(now.wall)),
         policy_hash: policy_hash(&loaded.document),
         intel,
         identity: settings.identity.clone(),
         tokens,
+        lookups: Arc::new(lookups),
     };
     let pipeline = Arc::new(Pipeline::new(
         view,
@@ -137,5 +143,6 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         listeners,
         socket,
         http,
+        questions,
     })
 }

@@ -55,6 +55,22 @@ pub enum IntelError {
         /// Of what it should be.
         expected: &'static str,
     },
+    /// A prefix of a published list.
+    #[error("{}: prefix {nth}: {problem}", path.display())]
+    Prefix {
+        /// The file.
+        path: PathBuf,
+        /// Which, from 1.
+        nth: u64,
+        /// What is wrong with it.
+        problem: RowProblem,
+    },
+    /// Two crawlers of one name.
+    #[error("crawler {name} stands twice; give each its own name")]
+    SameCrawler {
+        /// Their name.
+        name: String,
+    },
 }
 
 /// What is wrong with a line.
@@ -81,6 +97,12 @@ pub enum RowProblem {
     /// Not an AS number.
     #[error("`{0}` is not an AS number; write it as in `16509` or `AS16509`")]
     Number(String),
+    /// Not a list of prefixes.
+    #[error("is not a list of prefixes: {0}; get the file anew")]
+    Prefixes(String),
+    /// A network that cannot be a crawler's.
+    #[error("{0} is wider than any crawler's; IPv4 networks are /8 at most, IPv6 ones /16")]
+    Wide(ipnet::IpNet),
     /// A range from one family to the other.
     #[error("the range starts and ends in different address families")]
     Families,

@@ -7,6 +7,7 @@ use super::{Pipeline, View};
 use crate::edge::gate::RequestHead;
 use crate::edge::redact::{Redactor, without_user};
 use crate::engine::facts::{Clearance, Reader, RequestFacts};
+use crate::words::clock::Monotonic;
 use crate::words::identity::Crawler;
 use crate::words::key::KeyRuling;
 
@@ -27,7 +28,7 @@ impl Pipeline {
             session: visitor.session,
             user: visitor.user,
             authentication: visitor.authentication,
-            crawler: Crawler::No,
+            crawler: crawler(head, view),
             clearance: Clearance::None,
             reader: reader(&head.parts.method, headers),
             host: host(head.authority).into(),
@@ -40,6 +41,18 @@ impl Pipeline {
             query: query.into(),
         }
     }
+}
+
+fn crawler(head: &RequestHead<'_>, view: &View) -> Crawler {
+    let user_agent = head.parts.headers.get(header::USER_AGENT);
+    let user_agent = user_agent.and_then(|value| value.to_str().ok());
+    let crawlers = view.intel.crawlers();
+    crawlers.judge(
+        user_agent,
+        head.client.ip(),
+        &view.lookups,
+        Monotonic::read(),
+    )
 }
 
 /// Who would read an answer. Fetch Metadata (W3C) says it best; browsers send it over TLS only, and

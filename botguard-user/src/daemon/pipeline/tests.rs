@@ -82,9 +82,10 @@ impl Bench {
         let view = View {
             policy: loaded.policy().unwrap(),
             policy_hash: policy_hash(&loaded.document),
-            intel: Arc::new(Intel::load(&loaded.settings.intel).unwrap()),
+            intel: Arc::new(Intel::load(&loaded.settings.intel, &loaded.settings.crawler).unwrap()),
             tokens: Arc::new(TokenVerifier::load(&loaded.settings.identity).unwrap()),
             identity: loaded.settings.identity,
+            lookups: Arc::new(Lookups::new().0),
         };
         let pipeline = Pipeline::new(
             view,

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::edge::identity::jwt::signer::{OTHER, OURS};
-use crate::words::identity::UserProof;
+use crate::words::identity::{Crawler, UserProof};
 
 const IDENTITY: &str = "session = [\"cookie:visit\"]\nuser = [\"jwt:sub\", \"header:x-who\"]";
 
@@ -89,4 +89,40 @@ fn who_it_was_is_recorded_by_hash_and_proof() {
     for canary in parts.filter(|part| !part.is_empty()).chain(["canary"]) {
         assert!(!log.contains(canary), "{canary}");
     }
+}
+
+#[test]
+fn facts_say_whether_a_crawler_is_true() {
+    let directory = tempfile::tempdir().unwrap();
+    let ranges = directory.path().join("ranges.txt");
+    std::fs::write(&ranges, "192.0.2.0/24\n").unwrap();
+    let crawler =
+        format!("[[crawler]]\nname = \"truebot\"\nuser_agent = \"TrueBot\"\nranges = {ranges:?}");
+    let bench = Bench::identifying(&crawler, "enforce", &[]);
+    let check = |agent: &str, ip: &str, expected: Crawler| {
+        let request = Request::builder().uri("https://api.example.com/");
+        let (parts, ()) = request
+            .header("user-agent", agent)
+            .body(())
+            .unwrap()
+            .into_parts();
+        let head = RequestHead {
+            parts: &parts,
+            path: "/",
+            authority: "API.example.com:8443",
+            client: ClientAddress::direct(ip.parse().unwrap()),
+            local: SocketAddr::from(([192, 0, 2, 80], 443)),
+            asks: Asks::Application,
+        };
+        let facts = bench.pipeline.facts(&head, &bench.pipeline.view());
+        assert_eq!(facts.crawler, expected, "{agent} {ip}");
+        assert_eq!(&*facts.host, "api.example.com");
+    };
+    let name: Arc<str> = Arc::from("truebot");
+    let verified = Crawler::Verified {
+        name: Arc::clone(&name),
+    };
+    check("truebot/1.0", "192.0.2.7", verified);
+    check("truebot/1.0", "198.51.100.7", Crawler::False { name });
+    check("curl/8", "192.0.2.7", Crawler::No);
 }
