@@ -102,17 +102,21 @@ async fn serve(server: Server) -> (SocketAddr, Arc<AtomicUsize>) {
 
 async fn answer(server: Server, ip: &str) -> (Answer, usize) {
     let (address, n_questions) = serve(server).await;
+    let answer = answer_of(address, server.patience(), ip).await;
+    (answer, n_questions.load(Ordering::Relaxed))
+}
+
+async fn answer_of(server: SocketAddr, patience: Duration, ip: &str) -> Answer {
     let settings = CrawlerDnsSettings {
-        servers: vec![address],
-        timeout: Span(server.patience()),
+        servers: vec![server],
+        timeout: Span(patience),
     };
     let domains = ["googlebot.com.", "google.com."].map(|name| Name::from_ascii(name).unwrap());
     let lookup = NameLookup {
         ip: ip.parse().unwrap(),
         domains: Arc::from(domains),
     };
-    let answer = NameResolver::new(&settings).unwrap().answer(&lookup).await;
-    (answer, n_questions.load(Ordering::Relaxed))
+    NameResolver::new(&settings).unwrap().answer(&lookup).await
 }
 
 #[tokio::test]
@@ -179,6 +183,10 @@ async fn a_server_that_fails_says_nothing_about_anybody() {
     ] {
         assert_eq!(answer(server, "192.0.2.1").await.0, Answer::Unknown);
     }
+    // Nobody has the port, once this socket is gone.
+    let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr();
+    let unreachable = answer_of(gone.unwrap(), Duration::from_secs(1), "192.0.2.1").await;
+    assert_eq!(unreachable, Answer::Unknown);
     assert_eq!(
         answer(Server::Answers(ZONE), "192.0.2.1").await.0,
         Answer::Belongs
