@@ -170,6 +170,8 @@ fn read_networks(reader: &Reader<&[u8]>, builder: &mut Builder) -> Result<(), Ma
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::intel::table_file::example::{database, map, number, text};
 
@@ -248,6 +250,17 @@ mod tests {
             b"\xff\xfe,a,b\n",
             ":1: is not UTF-8 text; expected `start,end,country`",
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_answered(
+            content in prop::collection::vec(any::<u8>(), 0..200),
+            bits in prop::collection::vec(0_u8..2, 1..8),
+        ) {
+            let _answered = (from_rows(&file(&content)), from_database(&file(&content)));
+            let _answered = from_database(&file(&database(&bits, &content, 0)));
+        }
     }
 
     #[test]

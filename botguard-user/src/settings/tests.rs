@@ -93,6 +93,32 @@ fn mistakes_name_line_and_mend() {
         "\n[[route]]\npath = \"users\"",
         ".toml:3: route[0].path: `users` is not",
     );
+    check(
+        "[identity]\nsession = [\"cookies:a\"]",
+        ".toml:2: `cookies:a` is not a place for a secret; write header:NAME",
+    );
+    check(
+        "[identity]\n\nuser = [\"sub\"]",
+        ".toml:3: `sub` is not a place for a user; write jwt:CLAIM",
+    );
+    check(
+        "[identity.jwt]\nleway = \"60s\"",
+        ".toml:2: unknown key `leway`; did you mean `leeway`?",
+    );
+    check(
+        "[identity.jwt]\nalgorithms = [\"RS512\"]",
+        ".toml:2: unknown value `RS512`; known here: one of `RS256`",
+    );
+    let crawler = "[[crawler]]\nname = \"g\"\nuser_agent = \"Googlebot\"\n";
+    check(crawler, ".toml:1: crawler g: nothing tells a true one");
+    check(
+        &format!("{crawler}domains = [\"com\"]"),
+        "crawler.domains: `com` is not a domain",
+    );
+    check(
+        &format!("{crawler}domain = [\"a.test\"]"),
+        "unknown key `domain`",
+    );
     check("mode = \"log\"", "listener: there is none");
     let listener = "[[listener]]\nbind = \"127.0.0.1:0\"\nupstream = \"app\"\n";
     check(&format!("\n{listener}self_signed = [\"a\"]"), ".toml:2: ");

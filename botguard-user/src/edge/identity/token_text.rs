@@ -16,36 +16,41 @@ pub fn find_token(text: &str) -> Option<Range<usize>> {
     let mut from = 0;
     while let Some(found) = text[from..].find('e') {
         let start = from + found;
-        if let Some(length) = token_at(&text.as_bytes()[start..]) {
+        let rest = &text.as_bytes()[start..];
+        if !OPENINGS.iter().any(|opening| rest.starts_with(opening)) {
+            from = start + 1;
+            continue;
+        }
+        let header = part(rest, 0);
+        if let Some(length) = token_of(rest, header) {
             return Some(start..start + length);
         }
-        from = start + 1;
+        // What begins further on in the same part is followed by the same. Without this, a client
+        // would have each part read again from each opening in it.
+        from = start + header;
     }
     None
 }
 
-/// Length of the token that a text starts with.
-fn token_at(text: &[u8]) -> Option<usize> {
-    if !OPENINGS.iter().any(|opening| text.starts_with(opening)) {
+/// Length of the token that a text starts with; its first part has `header` bytes.
+fn token_of(text: &[u8], header: usize) -> Option<usize> {
+    if header < MIN_HEADER {
         return None;
     }
-    let part = |from: usize| {
-        text[from..]
-            .iter()
-            .take_while(|byte| is_base64url(**byte))
-            .count()
-    };
-    let mut end = part(0);
-    if end < MIN_HEADER {
-        return None;
-    }
+    let mut end = header;
     let mut n_dots = 0;
     while text.get(end) == Some(&b'.') {
         n_dots += 1;
         end += 1;
-        end += part(end);
+        end += part(text, end);
     }
     (n_dots >= 2).then_some(end)
+}
+
+/// Length of the base64url from a place on.
+fn part(text: &[u8], from: usize) -> usize {
+    let bytes = text[from..].iter();
+    bytes.take_while(|byte| is_base64url(**byte)).count()
 }
 
 const fn is_base64url(byte: u8) -> bool {
@@ -89,6 +94,20 @@ mod tests {
         check("example.com.test and e.g. others", None);
         check("sk_live_0123456789abcdef.a.b", None);
         check("", None);
+    }
+
+    #[test]
+    fn openings_without_end_are_read_once() {
+        for hostile in ["eyJ", "eyJ.", "eyJhbGciOiJIUzI1NiJ9.x ", "e"] {
+            let text = hostile.repeat(300_000);
+            assert_eq!(find_token(&text), None, "{hostile}");
+            let found = find_token(&format!("{text} {TOKEN}"));
+            assert_eq!(
+                found.map(|range| range.len()),
+                Some(TOKEN.len()),
+                "{hostile}"
+            );
+        }
     }
 
     proptest! {

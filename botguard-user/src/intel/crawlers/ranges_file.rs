@@ -110,7 +110,34 @@ fn network(text: &str) -> Result<IpNet, RowProblem> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_octets_are_answered(
+            content in prop::collection::vec(any::<u8>(), 0..200),
+            text in "[{}\\[\\]\":,/.a-z0-9#\\n ]{0,80}",
+            networks in prop::collection::vec((any::<u32>(), 8_u8..=32), 1..20),
+        ) {
+            let path = Path::new("ranges");
+            let _answered = (parse(path, &content), parse(path, text.as_bytes()));
+            // And what is written in either form is read alike.
+            let networks: Vec<_> = (networks.iter())
+                .map(|(ip, len)| format!("{}/{len}", std::net::Ipv4Addr::from(*ip)))
+                .collect();
+            let prefixes = networks.iter().map(|it| serde_json::json!({"ipv4Prefix": it}));
+            let published = serde_json::json!({"prefixes": prefixes.collect::<Vec<_>>()});
+            let plain = parse(path, networks.join("\n").as_bytes()).unwrap();
+            let published = parse(path, published.to_string().as_bytes()).unwrap();
+            prop_assert_eq!(&plain, &published);
+            for network in &networks {
+                let network: IpNet = network.parse().unwrap();
+                prop_assert!(plain.covering(&network.trunc()).is_some(), "{}", network);
+            }
+        }
+    }
 
     #[test]
     fn published_and_plain_ranges_are_read_or_refused() {
