@@ -12,6 +12,7 @@ pub mod enforcer;
 pub mod pipeline;
 
 mod check;
+mod crawler_lookups;
 mod data_files;
 mod reload;
 mod reserved;
@@ -42,9 +43,10 @@ pub enum StartError {
     /// A mistake in the configuration.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A data file of `[intel]` cannot be used.
-    #[error(transparent)]
-    Intel(#[from] crate::intel::IntelError),
+    /// A data file of `[intel]`, `[[crawler]]` or `[identity.jwt]` cannot be used; names it and what
+    /// is wrong.
+    #[error("{0}")]
+    Data(String),
     /// The store cannot be used, or another process holds it.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -78,7 +80,7 @@ impl StartError {
     /// Whether the configuration is to blame: exit status 64.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Intel(_))
+        matches!(self, Self::Settings(_) | Self::Data(_))
     }
 }
 
@@ -100,6 +102,7 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
         listeners,
         socket,
         http,
+        questions,
     } = start::start(loaded).await?;
 
     let shutdown = CancellationToken::new();
@@ -116,6 +119,12 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
         tokio::spawn(timers::run(Arc::clone(&daemon), admin_shutdown.clone())),
         tokio::spawn(data_files::follow(
             Arc::clone(&daemon),
+            admin_shutdown.clone(),
+        )),
+        tokio::spawn(crawler_lookups::serve(
+            daemon.started_with.crawler_dns.clone(),
+            Arc::clone(&daemon.pipeline.view().lookups),
+            questions,
             admin_shutdown.clone(),
         )),
         tokio::spawn(signals.obey(Arc::clone(&daemon), shutdown.clone())),

@@ -29,6 +29,7 @@ use crate::engine::policy::settings::{
 };
 use crate::engine::policy::step_up::StepUpSettings;
 use crate::intel::IntelSettings;
+use crate::intel::crawlers::{CrawlerDnsSettings, CrawlerSettings};
 use crate::interaction::UiSettings;
 use crate::words::mode::Mode;
 
@@ -66,6 +67,10 @@ pub struct Settings {
     pub enforcement: EnforcementSettings,
     /// `[intel]`
     pub intel: IntelSettings,
+    /// `[[crawler]]`
+    pub crawler: Vec<CrawlerSettings>,
+    /// `[crawler_dns]`
+    pub crawler_dns: CrawlerDnsSettings,
     /// `[identity]`
     pub identity: IdentitySettings,
     /// `[ui]`
@@ -97,6 +102,8 @@ impl Default for Settings {
             kernel: KernelSettings::default(),
             enforcement: EnforcementSettings::default(),
             intel: IntelSettings::default(),
+            crawler: Vec::new(),
+            crawler_dns: CrawlerDnsSettings::default(),
             identity: IdentitySettings::default(),
             ui: UiSettings::default(),
             tier: Vec::new(),
@@ -185,7 +192,6 @@ impl Loaded {
             warnings.extend(upstream.warnings(name));
         }
         warnings.extend(settings.identity.warnings());
-        warnings.extend(settings.intel.warnings());
         warnings.extend(settings.audit.warnings());
         if settings.kernel.backend == Backend::Xdp && settings.kernel.interfaces.is_empty() {
             warnings.push(
@@ -229,8 +235,13 @@ impl Settings {
             &mut self.audit.path,
             &mut self.kernel.pin_dir,
         ];
-        let intel = intel.into_iter().filter_map(Option::as_mut);
-        for path in certificates.chain(secrets).chain(intel).chain(own) {
+        let tokens = [
+            &mut self.identity.jwt.keys,
+            &mut self.identity.jwt.secret_file,
+        ];
+        let crawlers = self.crawler.iter_mut().map(|crawler| &mut crawler.ranges);
+        let data = (intel.into_iter().chain(tokens).chain(crawlers)).filter_map(Option::as_mut);
+        for path in certificates.chain(secrets).chain(data).chain(own) {
             // `join` leaves absolute paths as they are.
             *path = base.join(&*path);
         }

@@ -2,7 +2,9 @@
 
 pub mod address;
 pub mod block;
+pub mod bounded_map;
 pub mod clock;
+pub mod data_file;
 pub mod identity;
 pub mod key;
 pub mod layer;

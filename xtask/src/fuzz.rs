@@ -19,7 +19,7 @@ struct Target {
 
 /// Some ten seconds each, where debug assertions are on; a run of `packet` has hundreds of
 /// verdicts.
-const TARGETS: [Target; 2] = [
+const TARGETS: [Target; 3] = [
     Target {
         name: "fuzz-packet",
         n_runs: 100_000,
@@ -28,6 +28,11 @@ const TARGETS: [Target; 2] = [
     Target {
         name: "fuzz-list",
         n_runs: 300_000,
+        most_bytes: 512,
+    },
+    Target {
+        name: "fuzz-jwt",
+        n_runs: 100_000,
         most_bytes: 512,
     },
 ];

@@ -18,7 +18,7 @@ use crate::words::mode::Mode;
 use crate::words::rule::ListName;
 
 pub use lists::{Export, ExportPart, ListEntry};
-pub use status::{DaemonStatus, ListenerStatus, Override, RouteStatus, Status};
+pub use status::{DaemonStatus, DataFileStatus, ListenerStatus, Override, RouteStatus, Status};
 
 pub use self::asn_entry::AsnEntry;
 

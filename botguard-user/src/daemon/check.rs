@@ -7,9 +7,9 @@ use std::os::unix::net::SocketAddr;
 use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 
-use super::StartError;
+use super::{StartError, data_files};
 use crate::enforcement::settings::Backend;
-use crate::intel::Intel;
+use crate::intel::crawlers::NameResolver;
 use crate::settings::Loaded;
 
 /// A configuration that can be run.
@@ -25,7 +25,11 @@ pub struct CheckReport {
 pub fn check(loaded: &Loaded) -> Result<CheckReport, StartError> {
     loaded.policy()?;
     loaded.listeners()?;
-    Intel::load(&loaded.settings.intel)?;
+    let data = data_files::load(&loaded.settings).map_err(StartError::Data)?;
+    if data.intel.crawlers().have_names() {
+        let resolver = NameResolver::new(&loaded.settings.crawler_dns);
+        resolver.map_err(|error| loaded.document.error_of(&error.to_string()))?;
+    }
     if let Err(error) = SocketAddr::from_pathname(&loaded.settings.admin.socket) {
         let message = format!("{error}; a socket's path has at most 107 bytes");
         return Err(loaded.document.error("admin.socket", &message).into());

@@ -27,12 +27,14 @@ use crate::audit::writer::AuditLog;
 use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
+use crate::edge::identity::jwt::TokenVerifier;
 use crate::edge::identity::{IdentitySettings, KeyHasher};
 use crate::engine::decision::{BanProposal, Decision};
 use crate::engine::facts::{InteractionFacts, ResponseFacts};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
+use crate::intel::crawlers::Lookups;
 use crate::telemetry::metrics;
 use crate::words::address::PeerAddress;
 use crate::words::block::Origin;
@@ -63,8 +65,12 @@ pub struct View {
     pub policy_hash: Arc<str>,
     /// What addresses belong to.
     pub intel: Arc<Intel>,
-    /// Where keys are looked for.
+    /// Where keys, sessions and users are looked for.
     pub identity: IdentitySettings,
+    /// What users' tokens are checked with.
+    pub tokens: Arc<TokenVerifier>,
+    /// What the names of crawlers' addresses were found to be.
+    pub lookups: Arc<Lookups>,
 }
 
 /// What the edge holds of a request until its end.
@@ -125,6 +131,14 @@ impl Pipeline {
     pub fn set_intel(&self, intel: &Arc<Intel>) {
         self.change(|view| View {
             intel: Arc::clone(intel),
+            ..view.clone()
+        });
+    }
+
+    /// Goes on with other keys for tokens.
+    pub fn set_tokens(&self, tokens: &Arc<TokenVerifier>) {
+        self.change(|view| View {
+            tokens: Arc::clone(tokens),
             ..view.clone()
         });
     }

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use super::data_files::{self, Stamps};
+use super::data_files::{self, AllStamps, Data};
 use super::pipeline::View;
 use super::running::Daemon;
 use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
 use crate::engine::policy::Policy;
-use crate::intel::Intel;
 use crate::settings::{Loaded, Settings, policy_hash};
 use crate::words::clock::Wall;
 
@@ -17,8 +16,7 @@ use crate::words::clock::Wall;
 pub(super) struct Fresh {
     loaded: Loaded,
     policy: Policy,
-    intel: Arc<Intel>,
-    stamps: Stamps,
+    data: Data,
     now: Wall,
 }
 
@@ -31,12 +29,11 @@ pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
     let policy = loaded.policy().map_err(|error| text(&error))?;
     // Only to refuse what would not start again; the bound listeners stay as they are.
     loaded.listeners().map_err(|error| text(&error))?;
-    let (intel, stamps) = data_files::load(&loaded.settings.intel)?;
+    let data = data_files::load(&loaded.settings)?;
     Ok(Fresh {
         loaded,
         policy,
-        intel: Arc::new(intel),
-        stamps,
+        data,
         now,
     })
 }
@@ -76,8 +73,8 @@ impl Fresh {
     }
 
     /// The data files that it has read.
-    pub(super) const fn stamps(&self) -> &Stamps {
-        &self.stamps
+    pub(super) const fn stamps(&self) -> &AllStamps {
+        &self.data.stamps
     }
 
     /// Takes effect.
@@ -88,15 +85,17 @@ impl Fresh {
             .set_guard(guard(settings, Lookup::Names), self.now);
         daemon.enforcer.set_configured_mode(settings.mode, self.now);
         let mode = daemon.enforcer.bound().effective(self.now);
-        let table = self.intel.asns();
+        let table = self.data.intel.asns();
         if daemon.enforcer.set_asn_table(table, self.now) > 0 {
             daemon.close_all_blocked();
         }
         daemon.pipeline.replace(View {
             policy: self.policy.with_mode(mode),
             policy_hash: policy_hash(&self.loaded.document),
-            intel: self.intel,
+            intel: self.data.intel,
             identity: settings.identity.clone(),
+            tokens: self.data.tokens,
+            lookups: Arc::clone(&daemon.pipeline.view().lookups),
         });
         if let Err(error) = daemon
             .reserved
@@ -128,6 +127,8 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         kernel,
         enforcement,
         intel,
+        crawler,
+        crawler_dns,
         identity,
         ui,
         tier,
@@ -160,6 +161,12 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
             *enforcement != old.enforcement,
         ),
         ("[intel]", Takes::Effect, *intel != old.intel),
+        ("[[crawler]]", Takes::Effect, *crawler != old.crawler),
+        (
+            "[crawler_dns]",
+            Takes::Restart,
+            *crawler_dns != old.crawler_dns,
+        ),
         ("[identity]", Takes::Effect, *identity != old.identity),
         ("[ui]", Takes::Effect, *ui != old.ui),
         ("[[tier]]", Takes::Effect, *tier != old.tier),

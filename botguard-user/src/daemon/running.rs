@@ -129,11 +129,13 @@ impl Operator for Daemon {
 impl Running for Daemon {
     fn status(&self) -> DaemonStatus {
         let listeners = self.started_with.listener.iter().zip(&self.addresses);
+        let view = self.pipeline.view();
+        let data_files = view.intel.files().into_iter().chain(view.tokens.files());
         DaemonStatus {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             up_s: Monotonic::read().since(self.started).as_secs(),
-            policy: self.pipeline.view().policy_hash.to_string(),
+            policy: view.policy_hash.to_string(),
             listeners: listeners
                 .map(|(listener, address)| ListenerStatus {
                     bind: address.to_string(),
@@ -143,6 +145,7 @@ impl Running for Daemon {
             http: self.http.to_string(),
             n_principals: self.pipeline.n_principals() as u64,
             n_audit_lost: self.audit.lost(),
+            data_files: data_files.map(Into::into).collect(),
         }
     }
 
@@ -163,7 +166,7 @@ impl Running for Daemon {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.data_files.lock().problem().into_iter().collect()
+        self.data_files.lock().problems()
     }
 
     fn mode_changed(&self) {

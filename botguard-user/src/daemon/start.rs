@@ -6,9 +6,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
 
 use super::StartError;
-use super::data_files::{DataFiles, Stamps};
+use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
 use super::reserved::Reserved;
@@ -21,7 +22,7 @@ use crate::edge::connections::Connections;
 use crate::edge::identity::KeyHasher;
 use crate::edge::listener::Listeners;
 use crate::edge::trust::Trust;
-use crate::intel::Intel;
+use crate::intel::crawlers::{Lookups, NameLookup};
 use crate::settings::{Loaded, policy_hash};
 use crate::store::Store;
 use crate::store::journal::Journal;
@@ -36,6 +37,8 @@ pub(super) struct Started {
     pub(super) listeners: Listeners,
     pub(super) socket: UnixListener,
     pub(super) http: TcpListener,
+    /// Addresses of crawlers to be looked up.
+    pub(super) questions: mpsc::Receiver<NameLookup>,
 }
 
 /// How long the start waits for a command that has the store at this moment.
@@ -55,8 +58,11 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         tracing::warn!("{warning}");
     }
     let audit = Arc::new(AuditLog::open(&settings.audit.path)?);
-    let data_files = DataFiles::new(Stamps::of(&settings.intel));
-    let intel = Arc::new(Intel::load(&settings.intel)?);
+    let Data {
+        intel,
+        tokens,
+        stamps,
+    } = data_files::load(settings).map_err(StartError::Data)?;
 
     let mut kernel = KernelSide::attach(&settings.kernel)?;
     let binds: Vec<_> = settings
@@ -93,11 +99,14 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let addresses = listeners.addresses();
     enforcer.set_listeners(&local_listeners(&addresses));
 
+    let (lookups, questions) = Lookups::new();
     let view = View {
         policy: policy.with_mode(enforcer.bound().effective(now.wall)),
         policy_hash: policy_hash(&loaded.document),
         intel,
         identity: settings.identity.clone(),
+        tokens,
+        lookups: Arc::new(lookups),
     };
     let pipeline = Arc::new(Pipeline::new(
         view,
@@ -122,7 +131,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         audit,
         metrics,
         addresses,
-        data_files: Mutex::new(data_files),
+        data_files: Mutex::new(DataFiles::new(stamps)),
         http: http.local_addr()?,
         started: now.monotonic,
         started_with: loaded.settings.clone(),
@@ -134,5 +143,6 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         listeners,
         socket,
         http,
+        questions,
     })
 }

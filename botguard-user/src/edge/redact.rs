@@ -1,11 +1,13 @@
 //! Headers and query strings as the audit record may hold them: secrets replaced by what
 //! identifies them without giving them away. Pure.
 //!
-//! A secret is known by the name that it goes by; an API key also by itself, wherever it stands. A
-//! secret that is a segment of a path under no name cannot be told from any other.
+//! A secret is known by the name that it goes by; the API key and the session of the request also by
+//! themselves, wherever they stand, and a JSON Web Token by its looks. Another secret that is a
+//! segment of a path under no name cannot be told from any other.
 //!
 //! `Authorization` keeps its scheme, cookies keep their names, an API key becomes what people are
-//! shown of it and its hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`).
+//! shown of it and its hash (`xyz1…#<hash>`), everything else secret becomes its hash (`#<hash>`):
+//! sessions, tokens, and what a header says of a user.
 //! Names are lower case, and in wire order except that lines of one name stand together (what the
 //! `http` crate keeps).
 
@@ -13,7 +15,10 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::identity::{self, IdentitySettings, KeyHasher, KeySource, RawKey, shown_key};
+use super::identity::{
+    self, IdentitySettings, KeyHasher, KeySource, RawKey, UserSource, find_token, is_token,
+    shown_key,
+};
 
 /// Replaces secrets by what may be kept of them.
 #[derive(Debug)]
@@ -23,22 +28,22 @@ pub struct Redactor<'a> {
 }
 
 impl<'a> Redactor<'a> {
-    /// Treats the API key sources of `settings` as secret, beside what is so everywhere.
+    /// Treats what the sources of `settings` name as secret, beside what is so everywhere.
     #[must_use]
     pub const fn new(settings: &'a IdentitySettings, hasher: &'a KeyHasher) -> Self {
         Self { settings, hasher }
     }
 
-    /// `[name, value]` of every header line. `query` only tells the API key, so that a copy of it
-    /// in another header is found.
+    /// `[name, value]` of every header line. `query` only tells the API key and the session, so that
+    /// a copy of them in another header is found.
     #[must_use]
     pub fn headers(&self, headers: &HeaderMap, query: &str) -> Vec<[String; 2]> {
-        let key = self.settings.api_key(headers, query);
+        let known = self.known(headers, query);
         headers
             .iter()
             .map(|(name, value)| {
                 let value = String::from_utf8_lossy(value.as_bytes());
-                let value = self.without_key(self.header(name, &value), key.as_ref());
+                let value = self.without_copies(self.header(name, &value), &known);
                 [name.as_str().to_owned(), value]
             })
             .collect()
@@ -47,19 +52,24 @@ impl<'a> Redactor<'a> {
     /// The query string, still encoded as it was sent.
     #[must_use]
     pub fn query(&self, headers: &HeaderMap, query: &str) -> String {
-        let key = self.settings.api_key(headers, query);
-        self.without_key(self.parameters(query), key.as_ref())
+        self.without_copies(self.parameters(query), &self.known(headers, query))
     }
 
-    /// A decoded path. `headers` and `query` only tell the API key.
+    /// A decoded path. `headers` and `query` only tell the API key and the session.
     #[must_use]
     pub fn path(&self, headers: &HeaderMap, query: &str, path: &str) -> String {
-        let key = self.settings.api_key(headers, query);
         let path = match path.split_once(';') {
             Some((path, rest)) => format!("{path};{}", self.parameters(rest)),
             None => path.to_owned(),
         };
-        self.without_key(path, key.as_ref())
+        self.without_copies(path, &self.known(headers, query))
+    }
+
+    fn known<'b>(&self, headers: &'b HeaderMap, query: &'b str) -> Known<'b> {
+        Known {
+            key: self.settings.api_key(headers, query),
+            session: self.settings.session(headers, query),
+        }
     }
 
     fn header(&self, name: &HeaderName, value: &str) -> String {
@@ -69,10 +79,10 @@ impl<'a> Redactor<'a> {
         if *name == header::COOKIE {
             return self.cookies(value);
         }
-        if self.is_key_header(name) {
+        if self.is_key_header(name) && !is_token(value.trim()) {
             return self.key(value);
         }
-        if sounds_secret(name.as_str()) {
+        if sounds_secret(name.as_str()) || self.is_identity_header(name) {
             return self.hash(value);
         }
         if *name == header::HOST {
@@ -88,6 +98,7 @@ impl<'a> Redactor<'a> {
                 let secret = secret.trim();
                 let secret = if self.settings.api_key.contains(&KeySource::Bearer)
                     && scheme.eq_ignore_ascii_case("bearer")
+                    && !is_token(secret)
                 {
                     self.key(secret)
                 } else {
@@ -146,28 +157,62 @@ impl<'a> Redactor<'a> {
     }
 
     fn is_key_header(&self, name: &HeaderName) -> bool {
-        let is_it = |source: &KeySource| matches!(source, KeySource::Header(key) if key == name);
-        self.settings.api_key.iter().any(is_it)
+        is_header(&self.settings.api_key, name)
+    }
+
+    /// A header that carries a session, a token or a user's name.
+    fn is_identity_header(&self, name: &HeaderName) -> bool {
+        is_header(&self.settings.api_key, name)
+            || is_header(&self.settings.session, name)
+            || is_header(&self.settings.jwt.source, name)
+            || (self.settings.user.iter())
+                .any(|source| matches!(source, UserSource::Header(user) if user == name))
     }
 
     fn is_secret_parameter(&self, name: &str) -> bool {
         let is_it = |source: &KeySource| matches!(source, KeySource::Query(key) if key == name);
-        sounds_secret(name) || self.settings.api_key.iter().any(is_it)
+        let IdentitySettings {
+            api_key,
+            session,
+            jwt,
+            user: _,
+        } = self.settings;
+        let mut sources = api_key.iter().chain(session).chain(&jwt.source);
+        sounds_secret(name) || sources.any(is_it)
     }
 
-    /// An API key may have been pasted where nobody expects it.
-    fn without_key(&self, text: String, key: Option<&RawKey<'_>>) -> String {
-        match key.map(RawKey::expose) {
-            Some(key) if key.len() >= MIN_SEARCHED => {
-                let text = text.replace(key, &self.key(key));
-                let decoded = identity::decode(&text);
-                if decoded.contains(key) {
-                    return decoded.replace(key, &self.key(key));
-                }
-                text
-            }
-            _ => text,
+    /// A secret may have been pasted where nobody expects it.
+    fn without_copies(&self, text: String, known: &Known<'_>) -> String {
+        let mut text = self.without_tokens(text);
+        if let Some(key) = &known.key {
+            text = without(text, key.expose(), || self.key(key.expose()));
         }
+        if let Some(session) = &known.session {
+            text = without(text, session, || self.hash(session));
+        }
+        text
+    }
+
+    /// Tokens of any issuer: they hold names, and may be good elsewhere.
+    fn without_tokens(&self, text: String) -> String {
+        let replaced = self.tokens_replaced(&text);
+        let decoded = identity::decode(replaced.as_deref().unwrap_or(&text));
+        match self.tokens_replaced(&decoded) {
+            Some(decoded) => decoded,
+            None => replaced.unwrap_or(text),
+        }
+    }
+
+    /// `None` where there are none.
+    fn tokens_replaced(&self, text: &str) -> Option<String> {
+        let mut rest = text;
+        let mut replaced = String::new();
+        while let Some(found) = find_token(rest) {
+            replaced.push_str(&rest[..found.start]);
+            replaced.push_str(&self.hash(&rest[found.clone()]));
+            rest = &rest[found.end..];
+        }
+        (rest.len() < text.len()).then(|| replaced + rest)
     }
 
     fn key(&self, key: &str) -> String {
@@ -181,6 +226,34 @@ impl<'a> Redactor<'a> {
             format!("#{}", self.hasher.hash(secret))
         }
     }
+}
+
+/// Secrets of a request that are looked for everywhere.
+struct Known<'a> {
+    key: Option<RawKey<'a>>,
+    session: Option<Cow<'a, str>>,
+}
+
+fn is_header(sources: &[KeySource], name: &HeaderName) -> bool {
+    let is_it = |source: &KeySource| matches!(source, KeySource::Header(header) if header == name);
+    sources.iter().any(is_it)
+}
+
+/// A text without a secret and without encoded copies of it.
+fn without(text: String, secret: &str, shown: impl Fn() -> String) -> String {
+    if secret.len() < MIN_SEARCHED {
+        return text;
+    }
+    let text = if text.contains(secret) {
+        text.replace(secret, &shown())
+    } else {
+        text
+    };
+    let decoded = identity::decode(&text);
+    if decoded.contains(secret) {
+        return decoded.replace(secret, &shown());
+    }
+    text
 }
 
 /// Whether a parameter or header of this name holds a secret more often than not.
@@ -248,7 +321,7 @@ const SECRET_WORDS: [&str; 14] = [
 /// The same, too short to be looked for inside of other words.
 const SECRET_NAMES: [&str; 8] = ["sid", "sig", "otp", "pin", "pwd", "pass", "dpop", "nonce"];
 
-/// Shorter keys would be found in words.
+/// Shorter secrets would be found in words.
 const MIN_SEARCHED: usize = 6;
 
 #[cfg(test)]
@@ -258,8 +331,16 @@ mod tests {
     use super::*;
 
     fn settings() -> IdentitySettings {
-        toml::from_str("api_key = ['header:x-app', 'bearer', 'query:app', 'cookie:app']").unwrap()
+        toml::from_str(
+            "api_key = ['header:x-app', 'bearer', 'query:app', 'cookie:app']\n\
+             session = ['cookie:visit', 'header:x-visit', 'query:visit']\n\
+             user = ['jwt:sub', 'header:x-who']\n\
+             jwt = { source = ['bearer', 'header:x-ticket', 'query:ticket', 'cookie:ticket'] }",
+        )
+        .unwrap()
     }
+
+    const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
 
     fn check(name: &str, value: &str, expected: &str) {
         let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
@@ -268,11 +349,12 @@ mod tests {
         headers.insert(&name, value.parse().unwrap());
         let redacted = Redactor::new(&settings, &hasher).headers(&headers, "");
         // `{secret}` stands for the hash of `secret`.
-        let expected = ["0123456789", "s3cret", "dXNlcg=="]
+        let expected = ["0123456789", "s3cret", "dXNlcg==", "dark"]
             .into_iter()
             .fold(expected.to_owned(), |text, secret| {
                 text.replace(&format!("{{{secret}}}"), &hasher.hash(secret).to_string())
-            });
+            })
+            .replace("{token}", &hasher.hash(TOKEN).to_string());
         assert_eq!(redacted, [[name.as_str().to_owned(), expected]]);
     }
 
@@ -301,12 +383,76 @@ mod tests {
             "/a?b=1&token=#{s3cret}",
         );
         check("x-address", "me@a.test", "me@a.test");
+        check("x-visit", "s3cret", "#{s3cret}");
+        check("x-who", "s3cret", "#{s3cret}");
+        check("x-whom", "carol", "carol");
+        check("x-ticket", "s3cret", "#{s3cret}");
         check("x-csrf-token", "s3cret", "#{s3cret}");
         check("referer", "https://a.test/p?q=1", "https://a.test/p?q=1");
         check(
             "referer",
             "https://a.test/p?q=1&code=s3cret#access_token=s3cret",
             "https://a.test/p?q=1&code=#{s3cret}#access_token=#{s3cret}",
+        );
+    }
+
+    #[test]
+    fn tokens_are_found_by_their_looks() {
+        check(
+            "authorization",
+            &format!("Bearer {TOKEN}"),
+            "Bearer #{token}",
+        );
+        check(
+            "authorization",
+            &format!("bearer  {TOKEN}"),
+            "bearer #{token}",
+        );
+        check("x-app", TOKEN, "#{token}");
+        check(
+            "cookie",
+            &format!("a={TOKEN}; theme=dark"),
+            "a=#{token}; theme=#{dark}",
+        );
+        check("x-debug", &format!("got {TOKEN}!"), "got #{token}!");
+        check(
+            "referer",
+            &format!("https://a.test/{TOKEN}/x?page=2"),
+            "https://a.test/#{token}/x?page=2",
+        );
+        check("x-debug", &format!("{TOKEN},{TOKEN}"), "#{token},#{token}");
+        let encoded = TOKEN.replace('.', "%2E");
+        check("x-debug", &format!("a/{encoded}"), "a/#{token}");
+        check("x-debug", "eyes.on.me", "eyes.on.me");
+    }
+
+    #[test]
+    fn copies_of_a_session_are_found() {
+        let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
+        let redactor = Redactor::new(&settings, &hasher);
+        let mut headers = HeaderMap::new();
+        headers.insert("cookie", "a=b; visit=0123456789".parse().unwrap());
+        headers.insert("x-copy", "<0123456789>".parse().unwrap());
+        let hash = format!("#{}", hasher.hash("0123456789"));
+        let copy = redactor.headers(&headers, "")[1][1].clone();
+        assert_eq!(copy, format!("<{hash}>"));
+        let query = redactor.query(&headers, "page=2&x=0123456789&y=01234567%38%39");
+        assert_eq!(query, format!("page=2&x={hash}&y={hash}"));
+        let path = redactor.path(&headers, "", "/visits/0123456789");
+        assert_eq!(path, format!("/visits/{hash}"));
+        assert_eq!(
+            redactor.query(&HeaderMap::new(), "x=0123456789"),
+            "x=0123456789"
+        );
+        assert_eq!(
+            redactor.query(&HeaderMap::new(), "visit=0123456789"),
+            format!("visit={hash}")
+        );
+        // What a header says of a user is a name, which may stand in any path.
+        headers.insert("x-who", "carol-the-great".parse().unwrap());
+        assert_eq!(
+            redactor.path(&headers, "", "/u/carol-the-great"),
+            "/u/carol-the-great"
         );
     }
 
@@ -377,7 +523,7 @@ mod tests {
         #[test]
         fn a_canary_never_comes_out(
             canary in "[a-zA-Z0-9]{16,40}",
-            place in 0_usize..12,
+            place in 0_usize..20,
             noise in "[a-z]{0,8}",
         ) {
             let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
@@ -401,7 +547,19 @@ mod tests {
                     put("x-app", canary.clone());
                     put("x-copy", format!("{noise} {canary}"));
                 }
-                _ => query = format!("{noise}=1&client_secret={canary}"),
+                11 => query = format!("{noise}=1&client_secret={canary}"),
+                12 => put("x-visit", canary.clone()),
+                13 => {
+                    put("cookie", format!("{noise}=1; visit={canary}"));
+                    put("x-copy", format!("{noise} {canary}"));
+                    query = format!("{noise}={canary}");
+                }
+                14 => query = format!("visit={canary}&copy={canary}"),
+                15 => put("x-who", canary.clone()),
+                16 => put("authorization", format!("Bearer eyJ0eXAiOiJKV1Qi.{canary}.{noise}")),
+                17 => put("x-copy", format!("{noise} eyJ0eXAiOiJKV1Qi.{noise}.{canary}")),
+                18 => query = format!("{noise}=eyJ0eXAiOiJKV1Qi%2e{canary}%2E{noise}"),
+                _ => put("cookie", format!("ticket=eyJ0eXAiOiJKV1Qi.{canary}.{canary}")),
             }
             let redactor = Redactor::new(&settings, &hasher);
             let output = format!(

@@ -5,27 +5,26 @@
 
 mod csv_rows;
 mod mmdb;
-mod ranges;
 
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use hashbrown::HashMap;
 
-pub(super) use self::csv_rows::as_number;
-use self::ranges::{ByPlace, Overlap, Ranges, Row};
-use super::error::{IntelError, RowProblem, read};
+pub(super) use self::csv_rows::{address, as_number};
+use super::error::IntelError;
+use super::ranges::{BothRanges, ByPlace, Rows};
+use super::table_file::TableFile;
 use crate::engine::facts::Asn;
 use crate::words::clock::Wall;
+use crate::words::data_file::DataFile;
 use crate::words::network_set::{NetworkSet, Prefix};
 
 /// Ranges of addresses and the systems that announce them.
 #[derive(Debug)]
 pub struct AsnTable {
-    v4: Ranges<u32>,
-    v6: Ranges<u128>,
+    ranges: BothRanges,
     systems: Vec<System>,
     /// Places of the systems.
     numbers: HashMap<u32, u32>,
@@ -48,23 +47,18 @@ impl AsnTable {
     ///
     /// Errors: [`IntelError`], naming file and line.
     pub fn load(path: &Path) -> Result<Self, IntelError> {
-        let content = read(path)?;
-        let date = data_date(path)?;
-        if mmdb::is_database(&content) {
-            mmdb::parse(path, &content, date)
+        let file = TableFile::read(path)?;
+        if file.is_database() {
+            mmdb::parse(&file)
         } else {
-            csv_rows::parse(path, &content, date)
+            csv_rows::parse(&file)
         }
     }
 
     /// The system that announces `ip`, if any; `ip` is canonical. Cost: no allocation.
     #[must_use]
     pub fn find(&self, ip: IpAddr) -> Option<Asn> {
-        let system = match ip {
-            IpAddr::V4(ip) => self.v4.find(u32::from(ip)),
-            IpAddr::V6(ip) => self.v6.find(u128::from(ip)),
-        }?;
-        let system = &self.systems[system as usize];
+        let system = &self.systems[self.ranges.find(ip)? as usize];
         Some(Asn {
             number: system.number,
             name: Arc::clone(&system.name),
@@ -77,8 +71,8 @@ impl AsnTable {
     #[must_use]
     pub fn announced(&self, number: u32) -> Option<Announced> {
         let place = *self.numbers.get(&number)?;
-        let v4 = self.v4.of(place, &self.v4_by_system);
-        let v6 = self.v6.of(place, &self.v6_by_system);
+        let v4 = self.ranges.v4.of(place, &self.v4_by_system);
+        let v6 = self.ranges.v6.of(place, &self.v6_by_system);
         Some(Announced {
             name: Arc::clone(&self.systems[place as usize].name),
             networks: NetworkSet::new(
@@ -103,7 +97,19 @@ impl AsnTable {
         &self.label
     }
 
-    /// When the file was last modified: how old the data is at least.
+    /// As `botguard status` shows it.
+    #[must_use]
+    pub fn file(&self) -> DataFile {
+        let (name, _day) = self.label.rsplit_once(" of ").unwrap_or((&self.label, ""));
+        DataFile {
+            kind: "asn".to_owned(),
+            name: name.to_owned(),
+            n_entries: self.n_ranges(),
+            date: Some(self.data_date),
+        }
+    }
+
+    /// How old the data is: an MMDB says so; of a CSV the time of modification is known.
     #[must_use]
     pub const fn data_date(&self) -> Wall {
         self.data_date
@@ -119,7 +125,7 @@ impl AsnTable {
     /// Number of ranges, after neighbours of one system were joined.
     #[must_use]
     pub fn n_ranges(&self) -> usize {
-        self.v4.len() + self.v6.len()
+        self.ranges.len()
     }
 }
 
@@ -133,23 +139,14 @@ pub struct Announced {
 }
 
 /// A table while it is read.
+#[derive(Default)]
 struct Builder {
-    v4: Vec<Row<u32>>,
-    v6: Vec<Row<u128>>,
+    rows: Rows,
     systems: Vec<System>,
     numbers: HashMap<u32, u32>,
 }
 
 impl Builder {
-    fn new() -> Self {
-        Self {
-            v4: Vec::new(),
-            v6: Vec::new(),
-            systems: Vec::new(),
-            numbers: HashMap::new(),
-        }
-    }
-
     /// The place of a system; the first name it is given stays.
     fn system(&mut self, number: u32, name: &str) -> u32 {
         let systems = &mut self.systems;
@@ -164,70 +161,18 @@ impl Builder {
         })
     }
 
-    /// Adds the range from `start` to `end`, both included.
-    fn add(
-        &mut self,
-        start: IpAddr,
-        end: IpAddr,
-        system: u32,
-        line: u64,
-    ) -> Result<(), RowProblem> {
-        match (start, end) {
-            (IpAddr::V4(start), IpAddr::V4(end)) => {
-                self.v4
-                    .push(Row::new(start.into(), end.into(), system, line)?);
-            }
-            (IpAddr::V6(start), IpAddr::V6(end)) => {
-                self.v6
-                    .push(Row::new(start.into(), end.into(), system, line)?);
-            }
-            _ => return Err(RowProblem::Families),
-        }
-        Ok(())
-    }
-
-    fn finish(self, path: &Path, data_date: Wall) -> AsnTable {
-        let file = path.file_name().unwrap_or(path.as_os_str());
-        let timestamp = data_date.to_string();
-        let day = timestamp.split('T').next().unwrap_or_default();
-        let (v4, mut overlaps) = Ranges::new(self.v4);
-        let (v6, overlaps_v6) = Ranges::new(self.v6);
-        overlaps.extend(overlaps_v6);
+    fn finish(self, file: &TableFile, data_date: Wall) -> AsnTable {
+        let ranges = self.rows.sorted();
+        let n_systems = self.systems.len();
         AsnTable {
-            v4_by_system: v4.by_place(self.systems.len()),
-            v6_by_system: v6.by_place(self.systems.len()),
-            v4,
-            v6,
+            v4_by_system: ranges.v4.by_place(n_systems),
+            v6_by_system: ranges.v6.by_place(n_systems),
+            warning: ranges.warning(&file.path),
+            ranges,
             systems: self.systems,
             numbers: self.numbers,
-            label: Arc::from(format!("{} of {day}", file.to_string_lossy())),
+            label: Arc::from(file.label(data_date)),
             data_date,
-            warning: warning(path, &overlaps),
         }
     }
-}
-
-fn warning(path: &Path, overlaps: &[Overlap]) -> Option<String> {
-    let first = overlaps.first()?;
-    Some(format!(
-        "{}:{}: the range overlaps that of line {}, and counts where it does ({} such in all)",
-        path.display(),
-        first.inner,
-        first.outer,
-        overlaps.len()
-    ))
-}
-
-fn data_date(path: &Path) -> Result<Wall, IntelError> {
-    let modified = std::fs::metadata(path)
-        .and_then(|metadata| metadata.modified())
-        .map_err(|source| IntelError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-    // A file from before 1970 is as old as can be shown.
-    let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Wall::from_unix_ms(
-        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
-    ))
 }

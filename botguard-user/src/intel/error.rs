@@ -42,14 +42,34 @@ pub enum IntelError {
     },
     /// An MMDB of something else.
     #[error(
-        "{}: is a database of type `{kind}` without `autonomous_system_number`; expected one of autonomous systems",
+        "{}: is a database of type `{kind}` without `{field}`; expected one of {expected}",
         path.display()
     )]
-    NotOfSystems {
+    AnotherDatabase {
         /// The file.
         path: PathBuf,
         /// What it says it is.
         kind: String,
+        /// What its records lack.
+        field: &'static str,
+        /// Of what it should be.
+        expected: &'static str,
+    },
+    /// A prefix of a published list.
+    #[error("{}: prefix {nth}: {problem}", path.display())]
+    Prefix {
+        /// The file.
+        path: PathBuf,
+        /// Which, from 1.
+        nth: u64,
+        /// What is wrong with it.
+        problem: RowProblem,
+    },
+    /// Two crawlers of one name.
+    #[error("crawler {name} stands twice; give each its own name")]
+    SameCrawler {
+        /// Their name.
+        name: String,
     },
 }
 
@@ -57,23 +77,32 @@ pub enum IntelError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RowProblem {
-    /// Not four fields.
-    #[error(
-        "has {n_fields} fields; expected `start,end,asn,name` as in `192.0.2.0,192.0.2.255,64496,\"Example, Inc.\"`"
-    )]
+    /// Another number of fields than a row has.
+    #[error("has {n_fields} fields; expected {expected}")]
     Fields {
         /// How many it has.
         n_fields: usize,
+        /// What a row is like.
+        expected: &'static str,
     },
     /// Not text.
-    #[error("is not UTF-8 text; expected CSV with `start,end,asn,name`, or an MMDB")]
-    Text,
+    #[error("is not UTF-8 text; expected {0}")]
+    Text(&'static str),
     /// Not an address.
-    #[error("`{0}` is not an IP address; expected `start,end,asn,name` with addresses as text")]
+    #[error("`{0}` is not an IP address; expected addresses as text, as in `192.0.2.0`")]
     Address(String),
+    /// Not a country.
+    #[error("`{0}` is not a country; write it by its code of two letters, as in `DE`")]
+    Country(String),
     /// Not an AS number.
     #[error("`{0}` is not an AS number; write it as in `16509` or `AS16509`")]
     Number(String),
+    /// Not a list of prefixes.
+    #[error("is not a list of prefixes: {0}; get the file anew")]
+    Prefixes(String),
+    /// A network that cannot be a crawler's.
+    #[error("{0} is wider than any crawler's; IPv4 networks are /8 at most, IPv6 ones /16")]
+    Wide(ipnet::IpNet),
     /// A range from one family to the other.
     #[error("the range starts and ends in different address families")]
     Families,

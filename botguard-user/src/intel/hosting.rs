@@ -7,11 +7,16 @@ use hashbrown::HashSet;
 
 use super::asn_table::as_number;
 use super::error::{IntelError, RowProblem, read};
+use super::table_file::modified;
+use crate::words::clock::Wall;
+use crate::words::data_file::{DataFile, file_name};
 
 /// A list of AS numbers.
 #[derive(Clone, Debug)]
 pub struct HostingList {
     name: Arc<str>,
+    /// When the file was last modified; none of the built-in one.
+    date: Option<Wall>,
     numbers: HashSet<u32>,
 }
 
@@ -24,6 +29,7 @@ impl HostingList {
             .expect("the built-in list has one AS number a line");
         Self {
             name: Arc::from("built-in"),
+            date: None,
             numbers,
         }
     }
@@ -37,11 +43,12 @@ impl HostingList {
             line,
             problem,
         };
-        let content = String::from_utf8(read(path)?).map_err(|_cause| at(1, RowProblem::Text))?;
+        let content = String::from_utf8(read(path)?)
+            .map_err(|_cause| at(1, RowProblem::Text("one AS number a line")))?;
         let numbers = parse(&content).map_err(|(line, problem)| at(line, problem))?;
-        let file = path.file_name().unwrap_or(path.as_os_str());
         Ok(Self {
-            name: Arc::from(file.to_string_lossy()),
+            name: Arc::from(file_name(path)),
+            date: Some(modified(path)?),
             numbers,
         })
     }
@@ -50,6 +57,17 @@ impl HostingList {
     #[must_use]
     pub const fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// As `botguard status` shows it.
+    #[must_use]
+    pub fn file(&self) -> DataFile {
+        DataFile {
+            kind: "hosting".to_owned(),
+            name: self.name.to_string(),
+            n_entries: self.numbers.len(),
+            date: self.date,
+        }
     }
 
     /// Whether the list names the system.

@@ -22,11 +22,12 @@ const KERNEL_RULE_PACKETS: &str = "botguard_kernel_rule_packets_total";
 const PRINCIPALS: &str = "botguard_principals";
 const AUDIT_LOST: &str = "botguard_audit_lost_total";
 const STORE_FAILED: &str = "botguard_store_failed_commits_total";
+const CRAWLER_LOOKUPS: &str = "botguard_crawler_lookups_total";
 const UI_EVENTS: &str = "botguard_ui_events_total";
 const DEGRADED: &str = "botguard_degraded";
 
 /// What the edge counts by itself.
-const EDGE: [(&str, &str); 8] = [
+const EDGE: [(&str, &str); 9] = [
     (
         "botguard_accept_errors_total",
         "Connections that could not be accepted.",
@@ -51,6 +52,10 @@ const EDGE: [(&str, &str); 8] = [
     (
         "botguard_responses_broken_total",
         "Responses that broke off, by side.",
+    ),
+    (
+        "botguard_tokens_refused_total",
+        "Tokens of users that name nobody, by reason.",
     ),
     (
         "botguard_upstream_failures_total",
@@ -79,6 +84,10 @@ pub(super) fn describe() {
     describe_gauge!(PRINCIPALS, "Principals that the engine keeps state of.");
     describe_counter!(AUDIT_LOST, "Audit records that could not be written.");
     describe_counter!(STORE_FAILED, "Commits of the store that failed.");
+    describe_counter!(
+        CRAWLER_LOOKUPS,
+        "Addresses of crawlers looked up by name, by answer; `dropped` where too many waited."
+    );
     describe_counter!(UI_EVENTS, "Interaction events from pages, by outcome.");
     describe_gauge!(DEGRADED, "1 where `botguard status` would exit 2.");
     for (name, help) in EDGE {

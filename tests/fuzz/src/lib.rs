@@ -1,5 +1,5 @@
-//! What must hold of any bytes that come from outside: packets and lists. A target in `src/bin` is
-//! libFuzzer's loop around one `check` of this library, on the seeds beside it.
+//! What must hold of any bytes that come from outside: packets, lists and tokens. A target in
+//! `src/bin` is libFuzzer's loop around one `check` of this library, on the seeds beside it.
 //!
 //! `cargo xtask test` runs each target for a fixed number of runs. To look for longer:
 //! `BOTGUARD_FUZZ_RUSTC=1 RUSTC_WORKSPACE_WRAPPER=$PWD/target/fuzz-rustc cargo run -p botguard-fuzz
@@ -7,6 +7,7 @@
 //! directory.
 #![forbid(unsafe_code)]
 
+pub mod jwt;
 pub mod list;
 pub mod packet;
 pub mod seeds;

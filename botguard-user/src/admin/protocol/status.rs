@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Kernel;
+use crate::words::data_file::DataFile;
 use crate::words::mode::Mode;
 
 /// Everything `botguard status` shows.
@@ -58,6 +59,33 @@ pub struct DaemonStatus {
     pub n_principals: u64,
     /// Audit records lost since its start.
     pub n_audit_lost: u64,
+    /// Data files in force.
+    #[serde(default)]
+    pub data_files: Vec<DataFileStatus>,
+}
+
+/// A data file in force.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DataFileStatus {
+    /// What it is for: `asn`, `country`, `hosting`, `jwks`, `crawler googlebot`.
+    pub kind: String,
+    /// Its name without the directory, or `built-in`.
+    pub name: String,
+    /// Ranges, systems, networks or keys in it.
+    pub n_entries: u64,
+    /// How old its data is, RFC 3339: what it says of itself, else when the file was last modified.
+    pub date: Option<String>,
+}
+
+impl From<DataFile> for DataFileStatus {
+    fn from(file: DataFile) -> Self {
+        Self {
+            kind: file.kind,
+            name: file.name,
+            n_entries: file.n_entries as u64,
+            date: file.date.map(|date| date.to_string()),
+        }
+    }
 }
 
 /// One listener.

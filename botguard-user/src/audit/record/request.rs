@@ -11,7 +11,7 @@ use crate::engine::facts::{
     AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts, Standing,
 };
 use crate::words::address::{ClientAddress, Via};
-use crate::words::identity::{ClientClass, KeyIdentity};
+use crate::words::identity::{ClientClass, UserProof};
 use crate::words::mode::Mode;
 use crate::words::points::Points;
 
@@ -78,7 +78,7 @@ pub struct ClientRecord {
     pub asn: Option<u32>,
     /// Its name in the table.
     pub as_name: Option<String>,
-    /// Country; not known to this version.
+    /// Country, ISO 3166-1 alpha-2, if the table has the address.
     pub country: Option<String>,
     /// Whether a list says that the system rents out machines.
     pub hosting: bool,
@@ -101,10 +101,13 @@ pub struct IdentityRecord {
     pub key_id: Option<String>,
     /// The key's tier.
     pub tier: Option<String>,
-    /// Session; not known to this version.
+    /// Its session: `#` and the start of a keyed hash.
     pub session: Option<String>,
-    /// User; not known to this version.
+    /// The user it names, likewise.
     pub user: Option<String>,
+    /// Who vouches for that user: `verified` (a token's signature) or `claimed` (nobody).
+    #[serde(default)]
+    pub user_proof: Option<UserProof>,
 }
 
 /// What it asked and what it got.
@@ -241,7 +244,7 @@ impl ClientRecord {
             via: client.via(),
             asn: asn.map(|asn| asn.number),
             as_name: asn.map(|asn| asn.name.to_string()),
-            country: None,
+            country: network.country.map(|country| country.to_string()),
             hosting: matches!(network.hosting, Hosting::Verified { .. }),
             ja4: None,
             h2: None,
@@ -253,16 +256,37 @@ impl ClientRecord {
 impl IdentityRecord {
     /// Of these facts.
     #[must_use]
-    pub fn of(key: Option<&KeyIdentity>, class: ClientClass) -> Self {
+    pub fn of(facts: &RequestFacts, class: ClientClass) -> Self {
+        let key = facts.key.as_ref();
         Self {
-            class,
             key: key.map(|key| key.shown.to_string()),
             key_id: key.map(|key| key.public_id.to_string()),
             tier: key.and_then(|key| key.tier.as_ref().map(ToString::to_string)),
-            session: None,
-            user: None,
+            session: facts.session.map(|session| short(session.hash.0)),
+            user: facts.user.map(|user| short(user.hash.0)),
+            user_proof: facts.user.map(|user| user.proof),
+            ..Self::unknown(class)
         }
     }
+
+    /// Of a request that was not looked into.
+    #[must_use]
+    pub const fn unknown(class: ClientClass) -> Self {
+        Self {
+            class,
+            key: None,
+            key_id: None,
+            tier: None,
+            session: None,
+            user: None,
+            user_proof: None,
+        }
+    }
+}
+
+/// Enough of a hash to tell one from another.
+fn short(hash: u128) -> String {
+    format!("#{:016x}", hash >> 64)
 }
 
 impl FactsRecord {

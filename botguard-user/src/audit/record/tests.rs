@@ -58,6 +58,7 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             tier: Some("free".to_owned()),
             session: None,
             user: None,
+            user_proof: None,
         },
         http: HttpRecord {
             version: "HTTP/2.0".to_owned(),

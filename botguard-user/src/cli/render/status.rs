@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::render_kernel;
-use crate::admin::protocol::{DaemonStatus, RouteStatus, Status};
+use crate::admin::protocol::{DaemonStatus, DataFileStatus, RouteStatus, Status};
 use crate::words::mode::Mode;
 use crate::words::units::Span;
 
@@ -50,10 +50,24 @@ fn render_daemon(f: &mut fmt::Formatter<'_>, daemon: &DaemonStatus) -> fmt::Resu
     }
     writeln!(f, "metrics     http://{}/metrics", daemon.http)?;
     writeln!(f, "principals  {}", daemon.n_principals)?;
+    for file in &daemon.data_files {
+        writeln!(f, "data        {}", data_file(file))?;
+    }
     if daemon.n_audit_lost > 0 {
         writeln!(f, "AUDIT LOST  {} records", daemon.n_audit_lost)?;
     }
     Ok(())
+}
+
+/// Its day is enough to see that it is old.
+fn data_file(file: &DataFileStatus) -> String {
+    let date = file.date.as_deref().unwrap_or_default();
+    let day = date.split('T').next().unwrap_or_default();
+    let of = if day.is_empty() { "" } else { " of " };
+    format!(
+        "{:<16} {}{of}{day}, {} entries",
+        file.kind, file.name, file.n_entries
+    )
 }
 
 fn render_mode(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
@@ -90,5 +104,26 @@ const fn loud(mode: Mode) -> &'static str {
         Mode::Off => "OFF (NOTHING IS SCORED)",
         Mode::Log => "LOG (NOTHING IS DENIED)",
         Mode::Enforce => "enforce",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_files_show_their_age() {
+        let check = |date: Option<&str>, expected: &str| {
+            let file = DataFileStatus {
+                kind: "asn".to_owned(),
+                name: "asn.csv".to_owned(),
+                n_entries: 7,
+                date: date.map(ToOwned::to_owned),
+            };
+            assert_eq!(data_file(&file), expected);
+        };
+        let expected = "asn              asn.csv of 2026-06-17, 7 entries";
+        check(Some("2026-06-17T00:00:00.000Z"), expected);
+        check(None, "asn              asn.csv, 7 entries");
     }
 }

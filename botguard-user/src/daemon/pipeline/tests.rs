@@ -1,5 +1,7 @@
 //! From a request's head to its record, without sockets.
 
+mod visitors;
+
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -42,9 +44,14 @@ impl Bench {
     }
 
     fn guarding(route_mode: &str, spared: &[&str]) -> Self {
+        Self::identifying("", route_mode, spared)
+    }
+
+    /// `identity` is the rest of `[identity]`.
+    fn identifying(identity: &str, route_mode: &str, spared: &[&str]) -> Self {
         let text = format!(
             "[intel]\nasn = {ASN_TABLE:?}\n[identity]\napi_key = [\"header:x-api-key\"]\n\
-             [[tier]]\nname = \"free\"\nkeys = [\"sk_pub_*\"]\nclient = \"browser\"\n\
+             {identity}\n[[tier]]\nname = \"free\"\nkeys = [\"sk_pub_*\"]\nclient = \"browser\"\n\
              weight = 0.10\nrate = \"120/min\"\nburst = 60\n\
              [[route]]\npath = \"/users\"\nmode = \"{route_mode}\"\n"
         );
@@ -83,8 +90,10 @@ impl Bench {
         let view = View {
             policy: loaded.policy().unwrap(),
             policy_hash: policy_hash(&loaded.document),
-            intel: Arc::new(Intel::load(&loaded.settings.intel).unwrap()),
+            intel: Arc::new(Intel::load(&loaded.settings.intel, &loaded.settings.crawler).unwrap()),
+            tokens: Arc::new(TokenVerifier::load(&loaded.settings.identity).unwrap()),
             identity: loaded.settings.identity,
+            lookups: Arc::new(Lookups::new().0),
         };
         let pipeline = Pipeline::new(
             view,

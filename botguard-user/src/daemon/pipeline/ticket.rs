@@ -129,7 +129,7 @@ impl InFlight {
             request_id: self.request_id.to_string(),
             policy: self.policy_hash.to_string(),
             client: ClientRecord::of(&self.facts),
-            identity: IdentityRecord::of(self.facts.key.as_ref(), decision.class),
+            identity: IdentityRecord::of(&self.facts, decision.class),
             facts: FactsRecord::of(&self.facts, response),
             raw: score.raw,
             score: score.score,
@@ -188,7 +188,7 @@ pub(super) fn refused_record(
         request_id: request_id.to_owned(),
         policy: view.policy_hash.to_string(),
         client: ClientRecord::at(request.client, &network),
-        identity: IdentityRecord::of(None, ClientClass::Any),
+        identity: IdentityRecord::unknown(ClientClass::Any),
         facts: FactsRecord {
             fingerprint: format!("{:016x}", hasher.fingerprint(&request.parts.headers)),
             key_hash: None,

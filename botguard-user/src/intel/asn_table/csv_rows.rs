@@ -1,79 +1,42 @@
 //! ASN tables as CSV: `start,end,asn,name`, both families in one file, in any order.
 
 use std::net::IpAddr;
-use std::path::Path;
-
-use csv::{ByteRecord, ReaderBuilder};
 
 use super::{AsnTable, Builder};
 use crate::intel::error::{IntelError, RowProblem};
-use crate::words::clock::Wall;
+use crate::intel::table_file::{RowShape, TableFile};
+
+const SHAPE: RowShape<4> = RowShape {
+    expected: "`start,end,asn,name` as in `192.0.2.0,192.0.2.255,64496,\"Example, Inc.\"`, or an MMDB",
+    n_with_digits: 3,
+};
 
 /// Errors: [`IntelError`], naming file and line.
-pub(super) fn parse(path: &Path, content: &[u8], date: Wall) -> Result<AsnTable, IntelError> {
-    let mut builder = Builder::new();
-    let mut reader = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(content);
-    let mut record = ByteRecord::new();
-    let mut is_first = true;
-    while reader
-        .read_byte_record(&mut record)
-        // Octets in memory, of any number of fields, cannot fail to be read; the reader's type
-        // does not know.
-        .map_err(|error| IntelError::Read {
-            path: path.to_owned(),
-            source: error.into(),
-        })?
-    {
-        let line = record.position().map_or(0, csv::Position::line);
-        match add_row(&mut builder, &record, line) {
-            Err(_header) if is_first && is_header(&record) => {}
-            row => row.map_err(|problem| IntelError::Row {
-                path: path.to_owned(),
-                line,
-                problem,
-            })?,
-        }
-        is_first = false;
-    }
+pub(super) fn parse(file: &TableFile) -> Result<AsnTable, IntelError> {
+    let mut builder = Builder::default();
+    file.each_row(SHAPE, |fields, line| add_row(&mut builder, fields, line))?;
     if builder.systems.is_empty() {
         return Err(IntelError::Empty {
-            path: path.to_owned(),
+            path: file.path.clone(),
             expected: "rows of `start,end,asn,name`, or an MMDB",
         });
     }
-    Ok(builder.finish(path, date))
+    Ok(builder.finish(file, file.date))
 }
 
 /// AS 0 means that nobody announces the range (RFC 7607), so such a row is left out.
-fn add_row(builder: &mut Builder, record: &ByteRecord, line: u64) -> Result<(), RowProblem> {
-    // Text first: what is binary is not a row with too few fields.
-    let fields: Vec<&str> = record
-        .iter()
-        .map(|octets| std::str::from_utf8(octets).map_err(|_cause| RowProblem::Text))
-        .collect::<Result<_, _>>()?;
-    let [start, end, number, name] = fields[..] else {
-        let n_fields = fields.len();
-        return Err(RowProblem::Fields { n_fields });
-    };
+fn add_row(builder: &mut Builder, fields: [&str; 4], line: u64) -> Result<(), RowProblem> {
+    let [start, end, number, name] = fields;
     let (start, end) = (address(start)?, address(end)?);
     let number = as_number(number)?;
     if number == 0 {
         return Ok(());
     }
     let system = builder.system(number, name);
-    builder.add(start, end, system, line)
+    builder.rows.add(start, end, system, line)
 }
 
-/// A row without a digit where addresses and numbers belong.
-fn is_header(record: &ByteRecord) -> bool {
-    let is_word = |field: &[u8]| !field.is_empty() && !field.iter().any(u8::is_ascii_digit);
-    record.len() == 4 && record.iter().take(3).all(is_word)
-}
-
-fn address(text: &str) -> Result<IpAddr, RowProblem> {
+pub(in crate::intel) fn address(text: &str) -> Result<IpAddr, RowProblem> {
     text.trim()
         .parse()
         .map_err(|_cause| RowProblem::Address(text.to_owned()))
@@ -99,10 +62,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::words::clock::Wall;
 
     fn parse_text(text: &[u8]) -> Result<AsnTable, IntelError> {
-        let date = Wall::from_unix_ms(1_781_654_400_000);
-        parse(Path::new("data/asn.csv"), text, date)
+        parse(&TableFile {
+            path: "data/asn.csv".into(),
+            content: text.to_vec(),
+            date: Wall::from_unix_ms(1_781_654_400_000),
+        })
     }
 
     #[test]

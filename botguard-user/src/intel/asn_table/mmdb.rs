@@ -3,39 +3,28 @@
 //!
 //! Source: MaxMind DB file format specification 2.0.
 
-use std::path::Path;
-
 use hashbrown::HashMap;
 use maxminddb::geoip2::Asn;
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 
 use super::{AsnTable, Builder};
 use crate::intel::error::IntelError;
-use crate::words::clock::Wall;
-
-/// Whether the content has the marker of an MMDB's metadata, which stands in its last 128 KiB.
-pub(super) fn is_database(content: &[u8]) -> bool {
-    let tail = &content[content.len().saturating_sub(128 * 1_024)..];
-    tail.windows(METADATA_MARKER.len())
-        .any(|window| window == METADATA_MARKER)
-}
+use crate::intel::table_file::TableFile;
 
 /// Errors: [`IntelError`].
-pub(super) fn parse(path: &Path, content: &[u8], date: Wall) -> Result<AsnTable, IntelError> {
-    let damaged = |source| IntelError::Database {
-        path: path.to_owned(),
-        source,
-    };
-    let reader = Reader::from_source(content).map_err(damaged)?;
-    let mut builder = Builder::new();
-    read_networks(&reader, &mut builder).map_err(damaged)?;
+pub(super) fn parse(file: &TableFile) -> Result<AsnTable, IntelError> {
+    let (reader, date) = file.database()?;
+    let mut builder = Builder::default();
+    read_networks(&reader, &mut builder).map_err(|source| file.damaged(source))?;
     if builder.systems.is_empty() {
-        return Err(IntelError::NotOfSystems {
-            path: path.to_owned(),
+        return Err(IntelError::AnotherDatabase {
+            path: file.path.clone(),
             kind: reader.metadata().database_type.clone(),
+            field: "autonomous_system_number",
+            expected: "autonomous systems",
         });
     }
-    Ok(builder.finish(path, date))
+    Ok(builder.finish(file, date))
 }
 
 /// Networks share their data records, so each record is decoded once.
@@ -62,14 +51,14 @@ fn read_networks(reader: &Reader<&[u8]>, builder: &mut Builder) -> Result<(), Ma
         if let Some(system) = system {
             let network = network.network()?;
             // The first and last address of a network are of one family and in order.
-            let added = builder.add(network.network(), network.broadcast(), system, 0);
+            let added = builder
+                .rows
+                .add(network.network(), network.broadcast(), system, 0);
             debug_assert_eq!(added, Ok(()));
         }
     }
     Ok(())
 }
-
-const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 
 #[cfg(test)]
 mod tests;

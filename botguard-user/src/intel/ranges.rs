@@ -1,8 +1,82 @@
-//! Sorted, disjoint ranges of addresses of one family.
+//! Sorted, disjoint ranges of addresses: what tables of all kinds become at load.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
+use std::path::Path;
 
-use crate::intel::error::RowProblem;
+use super::error::RowProblem;
+
+/// A table of both families while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    v4: Vec<Row<u32>>,
+    v6: Vec<Row<u128>>,
+}
+
+/// A table of both families, and what overlapped in it.
+#[derive(Debug)]
+pub(super) struct BothRanges {
+    pub(super) v4: Ranges<u32>,
+    pub(super) v6: Ranges<u128>,
+    pub(super) overlaps: Vec<Overlap>,
+}
+
+impl Rows {
+    /// Adds the range from `start` to `end`, both included.
+    pub(super) fn add(
+        &mut self,
+        start: IpAddr,
+        end: IpAddr,
+        place: u32,
+        line: u64,
+    ) -> Result<(), RowProblem> {
+        match (start, end) {
+            (IpAddr::V4(start), IpAddr::V4(end)) => {
+                let row = Row::new(start.into(), end.into(), place, line)?;
+                self.v4.push(row);
+            }
+            (IpAddr::V6(start), IpAddr::V6(end)) => {
+                let row = Row::new(start.into(), end.into(), place, line)?;
+                self.v6.push(row);
+            }
+            _ => return Err(RowProblem::Families),
+        }
+        Ok(())
+    }
+
+    pub(super) fn sorted(self) -> BothRanges {
+        let (v4, mut overlaps) = Ranges::new(self.v4);
+        let (v6, overlaps_v6) = Ranges::new(self.v6);
+        overlaps.extend(overlaps_v6);
+        BothRanges { v4, v6, overlaps }
+    }
+}
+
+impl BothRanges {
+    /// The place of an address, which is canonical.
+    pub(super) fn find(&self, ip: IpAddr) -> Option<u32> {
+        match ip {
+            IpAddr::V4(ip) => self.v4.find(u32::from(ip)),
+            IpAddr::V6(ip) => self.v6.find(u128::from(ip)),
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Which rows overlap, if any do, in words.
+    pub(super) fn warning(&self, path: &Path) -> Option<String> {
+        let first = self.overlaps.first()?;
+        Some(format!(
+            "{}:{}: the range overlaps that of line {}, and counts where it does ({} such in all)",
+            path.display(),
+            first.inner,
+            first.outer,
+            self.overlaps.len()
+        ))
+    }
+}
 
 /// Which place each address has; found by binary search.
 #[derive(Debug)]
