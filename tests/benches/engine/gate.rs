@@ -10,10 +10,12 @@ use botguard::daemon::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use botguard::daemon::pipeline::{Pipeline, View};
 use botguard::edge::gate::{Asks, Gate as _, RequestHead};
 use botguard::edge::identity::KeyHasher;
+use botguard::edge::identity::jwt::TokenVerifier;
 use botguard::enforcement::never_block::NeverBlock;
 use botguard::enforcement::settings::{Backend, KernelSettings};
 use botguard::engine::facts::{AnsweredBy, ResponseFacts};
 use botguard::intel::Intel;
+use botguard::intel::crawlers::Lookups;
 use botguard::settings::{Loaded, policy_hash};
 use botguard::store::Store;
 use botguard::store::journal::Journal;
@@ -142,7 +144,12 @@ pub(crate) fn pipeline(
     let view = View {
         policy: loaded.policy()?,
         policy_hash: policy_hash(&loaded.document),
-        intel: Arc::new(Intel::load(&loaded.settings.intel)?),
+        intel: Arc::new(Intel::load(
+            &loaded.settings.intel,
+            &loaded.settings.crawler,
+        )?),
+        tokens: Arc::new(TokenVerifier::load(&loaded.settings.identity)?),
+        lookups: Arc::new(Lookups::new().0),
         identity: loaded.settings.identity.clone(),
     };
     let hasher = KeyHasher::new(&[7; 32]);
