@@ -233,6 +233,7 @@ impl Gate for Pipeline {
         let request_id = self.ids.next();
         count(&decision, elapsed);
         let denial = decision.denial.clone();
+        let limit = decision.limit.clone();
         let upstream_headers = upstream_headers(&request_id, &decision);
         let in_flight = Arc::new(InFlight::new(
             head,
@@ -249,6 +250,7 @@ impl Gate for Pipeline {
         ));
         Admission {
             denial,
+            limit,
             upstream_headers,
             request_id,
             ticket: Ticket(Box::new(Held {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
-use crate::engine::decision::{BanProposal, Denial};
+use crate::engine::decision::{BanProposal, Denial, LimitState};
 use crate::engine::facts::ResponseFacts;
 use crate::words::address::ClientAddress;
 
@@ -93,6 +93,8 @@ pub struct Admission {
     pub ticket: Ticket,
     /// Forward, or deny how.
     pub denial: Option<Denial>,
+    /// The limit that is closest to being used up, told to the client in any case.
+    pub limit: Option<LimitState>,
     /// Headers for the upstream: `Botguard-Request-Id`, `-Score`, `-Action`, `-Signals`. The
     /// request id goes into denials too.
     pub upstream_headers: Vec<(HeaderName, HeaderValue)>,

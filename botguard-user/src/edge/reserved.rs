@@ -1,6 +1,8 @@
 //! The paths that botguard answers itself and never forwards. The edge knows only that there are
 //! some; control says what they are.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Response;
 
@@ -14,6 +16,26 @@ pub trait ReservedRoutes: Send + Sync + 'static {
 
     /// The answer to an admitted request. `body` is whole, and at most [`MAX_BODY_BYTES`] long.
     fn answer(&self, request: &RequestHead<'_>, body: Bytes) -> Response<Bytes>;
+
+    /// The page that lets a browser through once it has solved it; its status is the edge's to
+    /// say. Without one, the client gets a problem document.
+    fn challenge_page(
+        &self,
+        _request: &RequestHead<'_>,
+        _request_id: &str,
+    ) -> Option<Response<Bytes>> {
+        None
+    }
+
+    /// Where a browser that was not shown the page finds it.
+    fn challenge_path(&self) -> Option<String> {
+        None
+    }
+
+    /// The name of the cookie that is botguard's own, and that the application is not shown.
+    fn own_cookie(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// Longest request body under the reserved prefix; a longer one is answered 413. A token and a

@@ -34,7 +34,7 @@ use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
 use super::trust::Trust;
 use super::upstream::Upstreams;
-use crate::engine::decision::{BanProposal, Denial, ThrottleCause};
+use crate::engine::decision::{BanProposal, Denial, LimitState, LimitUnit, ThrottleCause};
 use crate::engine::facts::{AnsweredBy, ResponseFacts};
 use crate::words::address::{ClientAddress, host_network};
 
@@ -77,6 +77,7 @@ impl Gate for Recorder {
                 }),
                 _ => None,
             },
+            limit: limit(request.path),
             upstream_headers: vec![(
                 HeaderName::from_static("botguard-request-id"),
                 HeaderValue::from_static("id-1"),
@@ -114,6 +115,18 @@ impl Gate for Recorder {
         let open = self.connections.count();
         self.note(Event::Settled { ban, open });
     }
+}
+
+/// Below `/limited` there is a limit.
+fn limit(path: &str) -> Option<LimitState> {
+    path.starts_with("/limited").then(|| LimitState {
+        name: "key".into(),
+        unit: LimitUnit::Requests,
+        quota: 120,
+        window: Duration::from_secs(60),
+        remaining: 7,
+        reset: Duration::from_secs(30),
+    })
 }
 
 impl Recorder {

@@ -218,3 +218,41 @@ async fn shutdown_lets_running_requests_end() {
     ));
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn what_is_forwarded_is_told_its_limit_unless_the_application_has_its_own() {
+    let app = upstream(async |request: Request<Incoming>| {
+        let mut response = Response::new(Full::new(Bytes::new()));
+        if request.uri().path().ends_with("/own") {
+            let own = HeaderValue::from_static("\"app\";r=1;t=2");
+            response.headers_mut().insert("ratelimit", own);
+        }
+        response
+    });
+    let edge = start(app.await).await;
+    let mut client = edge.http1().await;
+    for (path, policy, state) in [
+        (
+            "/limited",
+            Some("\"key\";q=120;w=60"),
+            Some("\"key\";r=7;t=30"),
+        ),
+        ("/limited/own", None, Some("\"app\";r=1;t=2")),
+        ("/open", None, None),
+    ] {
+        let request = get(path).body(Empty::<Bytes>::new()).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        let field = |name| {
+            response
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap())
+        };
+        assert_eq!(
+            (field("ratelimit-policy"), field("ratelimit")),
+            (policy, state),
+            "{path}"
+        );
+        client.ready().await.unwrap();
+    }
+}
