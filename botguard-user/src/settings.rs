@@ -16,6 +16,7 @@ use serde::Deserialize;
 use self::document::Document;
 use crate::admin::AdminSettings;
 use crate::audit::AuditSettings;
+use crate::challenge::ChallengeSettings;
 use crate::edge::identity::IdentitySettings;
 use crate::edge::listener::{self, ListenerSettings, Prepared};
 use crate::edge::trust::TrustSettings;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// `[ui]`
     pub ui: UiSettings,
+    /// `[challenge]`
+    pub challenge: ChallengeSettings,
     /// `[[tier]]`
     pub tier: Vec<TierSettings>,
     /// `[default]`
@@ -93,6 +96,7 @@ impl Default for Settings {
             intel: IntelSettings::default(),
             identity: IdentitySettings::default(),
             ui: UiSettings::default(),
+            challenge: ChallengeSettings::default(),
             tier: Vec::new(),
             default: DefaultSettings::default(),
             route: Vec::new(),

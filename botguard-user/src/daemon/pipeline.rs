@@ -24,6 +24,7 @@ use self::ticket::InFlight;
 use super::enforcer::{BanOutcome, Enforcer};
 use crate::audit::record::{BanRecord, Event};
 use crate::audit::writer::AuditLog;
+use crate::challenge::Challenge;
 use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
@@ -65,6 +66,8 @@ pub struct View {
     pub intel: Arc<Intel>,
     /// Where keys are looked for.
     pub identity: IdentitySettings,
+    /// Who has solved a challenge.
+    pub challenge: Arc<Challenge>,
 }
 
 /// What the edge holds of a request until its end.

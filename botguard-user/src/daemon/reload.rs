@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::data_files::{self, Stamps};
 use super::pipeline::View;
+use super::reserved;
 use super::running::Daemon;
 use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
@@ -97,6 +98,7 @@ impl Fresh {
             policy_hash: policy_hash(&self.loaded.document),
             intel: self.intel,
             identity: settings.identity.clone(),
+            challenge: reserved::next_challenge(&daemon.pipeline.view().challenge, settings),
         });
         if let Err(error) = daemon
             .reserved
@@ -130,6 +132,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         intel,
         identity,
         ui,
+        challenge,
         tier,
         default,
         route,
@@ -160,6 +163,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         ("[intel]", Takes::Effect, *intel != old.intel),
         ("[identity]", Takes::Effect, *identity != old.identity),
         ("[ui]", Takes::Effect, *ui != old.ui),
+        ("[challenge]", Takes::Effect, *challenge != old.challenge),
         ("[[tier]]", Takes::Effect, *tier != old.tier),
         ("[default]", Takes::Effect, *default != old.default),
         ("[[route]]", Takes::Effect, *route != old.route),
@@ -190,6 +194,11 @@ mod tests {
         };
         check("", "", &[]);
         check("mode = \"log\"", "", &[("mode", Takes::Effect)]);
+        check(
+            "",
+            "[challenge]\ndifficulty = 12",
+            &[("[challenge]", Takes::Effect)],
+        );
         check(
             "",
             "[kernel]\nscope = \"host\"",

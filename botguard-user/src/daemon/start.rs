@@ -11,7 +11,7 @@ use super::StartError;
 use super::data_files::{DataFiles, Stamps};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
-use super::reserved::Reserved;
+use super::reserved::{self, Reserved};
 use super::running::Daemon;
 use super::surroundings::{Lookup, boot_id, guard, local_listeners};
 use crate::admin;
@@ -98,6 +98,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         policy_hash: policy_hash(&loaded.document),
         intel,
         identity: settings.identity.clone(),
+        challenge: Arc::new(reserved::challenge(settings, &secrets)?),
     };
     let pipeline = Arc::new(Pipeline::new(
         view,

@@ -110,6 +110,7 @@ impl Exchange {
         mut finisher: Finisher,
     ) -> Response<ClientBody> {
         let request_id = &*passage.request_id;
+        let own_cookie = self.site.edge.reserved.own_cookie();
         let way = Way {
             peer: canonical(self.peer),
             peer_trust: if self.site.edge.trust.is_proxy(self.peer) {
@@ -119,6 +120,7 @@ impl Exchange {
             },
             authority: &target.authority,
             version: parts.version,
+            own_cookie: own_cookie.as_deref(),
         };
         headers::to_upstream(&mut parts.headers, &way, passage.added);
         let method = parts.method.clone();

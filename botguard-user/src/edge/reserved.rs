@@ -1,8 +1,6 @@
 //! The paths that botguard answers itself and never forwards. The edge knows only that there are
 //! some; control says what they are.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::Response;
 
@@ -33,7 +31,7 @@ pub trait ReservedRoutes: Send + Sync + 'static {
     }
 
     /// The name of the cookie that is botguard's own, and that the application is not shown.
-    fn own_cookie(&self) -> Option<Arc<str>> {
+    fn own_cookie(&self) -> Option<String> {
         None
     }
 }

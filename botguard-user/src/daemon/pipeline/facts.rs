@@ -2,9 +2,12 @@
 //! here: what goes on are keyed hashes.
 
 use super::{Pipeline, View};
+use crate::challenge::Holder;
 use crate::edge::gate::RequestHead;
+use crate::edge::reader::reader;
 use crate::edge::redact::Redactor;
-use crate::engine::facts::{Clearance, Reader, RequestFacts};
+use crate::engine::facts::RequestFacts;
+use crate::words::clock::Wall;
 use crate::words::identity::Crawler;
 use crate::words::key::KeyRuling;
 
@@ -22,8 +25,12 @@ impl Pipeline {
             user: None,
             authentication: None,
             crawler: Crawler::No,
-            clearance: Clearance::None,
-            reader: Reader::Program,
+            clearance: (view.challenge).clearance(
+                Wall::read(),
+                &head.parts.headers,
+                &self.holder(head),
+            ),
+            reader: reader(&head.parts.method, &head.parts.headers),
             host: head.authority.into(),
             fingerprint: self.fingerprint(head),
             method: head.parts.method.clone(),
@@ -33,5 +40,10 @@ impl Pipeline {
                 .into(),
             query: query.into(),
         }
+    }
+
+    /// Whom a challenge and its clearance are for.
+    pub(in crate::daemon) fn holder(&self, head: &RequestHead<'_>) -> Holder {
+        Holder::new(None, self.fingerprint(head))
     }
 }

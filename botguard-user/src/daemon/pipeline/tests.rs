@@ -77,6 +77,12 @@ impl Bench {
             policy_hash: policy_hash(&loaded.document),
             intel: Arc::new(Intel::load(&loaded.settings.intel).unwrap()),
             identity: loaded.settings.identity,
+            challenge: Arc::new(Challenge::new(
+                loaded.settings.challenge,
+                "/.botguard/challenge".to_owned(),
+                &[5; 32],
+                &[6; 32],
+            )),
         };
         let pipeline = Pipeline::new(
             view,
