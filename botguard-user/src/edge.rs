@@ -38,6 +38,8 @@ pub mod target;
 pub mod trust;
 
 mod headers;
+pub mod observe;
+mod signing_keys;
 pub mod upstream;
 
 mod body;

@@ -29,8 +29,9 @@ use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
 use crate::edge::identity::{IdentitySettings, KeyHasher};
+use crate::edge::observe::Observed;
 use crate::engine::decision::{BanProposal, Decision};
-use crate::engine::facts::{InteractionFacts, ResponseFacts};
+use crate::engine::facts::{InteractionFacts, Observation, ResponseFacts};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
@@ -38,7 +39,7 @@ use crate::telemetry::metrics;
 use crate::words::address::{PeerAddress, host_network};
 use crate::words::block::Origin;
 use crate::words::clock::{Monotonic, Now, Wall};
-use crate::words::identity::KeyIdentity;
+use crate::words::identity::{KeyIdentity, UserHash};
 use crate::words::mode::Mode;
 
 /// Answers the edge's questions.
@@ -268,6 +269,10 @@ impl Gate for Pipeline {
         if let Some(held) = ticket.0.downcast_mut::<Held>() {
             held.broken_off = Some(by);
         }
+    }
+
+    fn observation(&self, observed: &Observed) -> Observation {
+        observed.kept(|name| Some(UserHash(self.hasher.hash(name).0)))
     }
 
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {

@@ -17,6 +17,7 @@ use super::denial;
 use super::finish::Finisher;
 use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
+use super::observe;
 use super::problem::{self, Problem};
 use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
@@ -136,6 +137,10 @@ impl Exchange {
             ),
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
+                let observers = self.site.upstream.observers();
+                if let Some(observed) = observe::read(&head.headers, observers, request_id) {
+                    finisher.observed(self.site.edge.gate.observation(&observed));
+                }
                 headers::to_client(&mut head.headers);
                 if let Some(limit) = &passage.limit {
                     rate_limit::set_where_absent(&mut head.headers, limit);

@@ -256,3 +256,42 @@ async fn what_is_forwarded_is_told_its_limit_unless_the_application_has_its_own(
         client.ready().await.unwrap();
     }
 }
+
+/// The application says the same of every request: what it was asked to, signed for `id-1`.
+#[tokio::test]
+async fn what_the_application_observes_is_believed_only_if_signed() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, format!("k1:{}\n", "01".repeat(32))).unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, owner_only).unwrap();
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[1; 32]);
+    let sign = |id: &str| {
+        let tag = aws_lc_rs::hmac::sign(&key, format!("observe v1\n{id}\nrecords=3").as_bytes());
+        let tag = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tag);
+        format!("records=3, sig=:{tag}:")
+    };
+    let app = upstream(async |request: Request<Incoming>| {
+        let mut response = Response::new(Full::new(Bytes::new()));
+        let reflected = request.headers()["x-say"].clone();
+        response.headers_mut().insert("botguard-observe", reflected);
+        response
+    })
+    .await;
+    let check = async |lines: &str, said: &str, expected: Option<u64>| {
+        let mut edge = start_with(&[app], lines, "").await;
+        let request = get("/").header("x-say", said).body(Empty::<Bytes>::new());
+        let mut client = edge.http1().await;
+        let response = client.send_request(request.unwrap()).await.unwrap();
+        assert!(!response.headers().contains_key("botguard-observe"));
+        let (facts, _) = edge.finished().await;
+        let records = facts.observation.map(|it| it.records.unwrap());
+        assert_eq!(records, expected, "{lines} {said}");
+    };
+    let file = format!("secret_file = {secret:?}");
+    let believed = format!("{file}\nobserve = true");
+    check(&believed, &sign("id-1"), Some(3)).await;
+    check(&believed, &sign("id-2"), None).await;
+    check(&believed, "records=3", None).await;
+    check(&file, &sign("id-1"), None).await;
+}
