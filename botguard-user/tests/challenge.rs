@@ -263,7 +263,29 @@ struct Browser {
 impl Browser {
     fn open(url: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let process = Command::new("chromium")
+        let process = Self::command(&profile, url)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect(NO_CHROMIUM);
+        Self {
+            process,
+            _profile: profile,
+        }
+    }
+
+    /// The document as it stands once it is loaded.
+    fn document(url: &str, switch: &str) -> String {
+        let profile = tempfile::tempdir().unwrap();
+        let output = Self::command(&profile, url)
+            .args(["--dump-dom", switch])
+            .output()
+            .expect(NO_CHROMIUM);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(profile: &tempfile::TempDir, url: &str) -> Command {
+        let mut command = Command::new("chromium");
+        command
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -277,16 +299,12 @@ impl Browser {
             .arg(url)
             .env("HOME", profile.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromium does not start; `cargo xtask setup` installs it");
-        Self {
-            process,
-            _profile: profile,
-        }
+            .stderr(Stdio::null());
+        command
     }
 }
+
+const NO_CHROMIUM: &str = "chromium does not start; `cargo xtask setup` installs it";
 
 impl Drop for Browser {
     fn drop(&mut self) {
@@ -315,6 +333,23 @@ async fn a_browser_solves_the_challenge_and_gets_what_it_asked_for() {
 #[tokio::test]
 async fn a_browser_that_is_refused_once_tries_again() {
     check_browser(Haste::FirstAtOnce, 2).await;
+}
+
+#[tokio::test]
+async fn a_browser_that_keeps_no_cookies_says_so_in_words() {
+    let site = site(Haste::AsItCame).await;
+    let url = format!("https://localhost:{}/users", site.address.port());
+    let document = move || Browser::document(&url, "--blink-settings=cookieEnabled=false");
+    let document = tokio::task::spawn_blocking(document).await.unwrap();
+    for part in [
+        "<p id=\"status\" role=\"status\">This check needs cookies. Allow them for this site and try \
+         again.</p>",
+        "<button id=\"retry\" type=\"button\">",
+        "<code>id-1</code>",
+    ] {
+        assert!(document.contains(part), "{document}");
+    }
+    assert_eq!(site.guard.posts.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
