@@ -15,6 +15,7 @@ impl Pipeline {
     pub(super) fn facts(&self, head: &RequestHead<'_>, view: &View) -> RequestFacts {
         let ip = head.client.ip();
         let query = head.parts.uri.query().unwrap_or_default();
+        let holder = self.holder(head);
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
@@ -25,14 +26,10 @@ impl Pipeline {
             user: None,
             authentication: None,
             crawler: Crawler::No,
-            clearance: (view.challenge).clearance(
-                Wall::read(),
-                &head.parts.headers,
-                &self.holder(head),
-            ),
+            clearance: (view.challenge).clearance(Wall::read(), &head.parts.headers, &holder),
             reader: reader(&head.parts.method, &head.parts.headers),
             host: head.authority.into(),
-            fingerprint: self.fingerprint(head),
+            fingerprint: holder.fingerprint,
             method: head.parts.method.clone(),
             // An API key in it would come out again in evidence. Its place keeps a keyed hash.
             path: Redactor::new(&view.identity, &self.hasher)
