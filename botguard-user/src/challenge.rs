@@ -83,6 +83,8 @@ pub struct ChallengeRequest<'a> {
     pub body: &'a [u8],
     /// Who sends it.
     pub holder: Holder,
+    /// Its id, for people to quote.
+    pub request_id: &'a str,
 }
 
 /// What the page posts.
@@ -158,7 +160,7 @@ impl Challenge {
         now: Monotonic,
         holder: &Holder,
         after: After,
-        request_id: Option<&str>,
+        request_id: &str,
     ) -> Option<Response<Bytes>> {
         let puzzle = self.puzzle(now, holder)?;
         count("issued");
@@ -170,10 +172,15 @@ impl Challenge {
     pub fn answer(&self, now: Now, request: &ChallengeRequest<'_>) -> Response<Bytes> {
         match *request.method {
             Method::GET | Method::HEAD => self
-                .page(now.monotonic, &request.holder, After::Stay, None)
-                .unwrap_or_else(reply::no_randomness),
+                .page(
+                    now.monotonic,
+                    &request.holder,
+                    After::Stay,
+                    request.request_id,
+                )
+                .unwrap_or_else(|| reply::no_randomness(request.request_id)),
             Method::POST => self.judge(now, request),
-            _ => reply::wrong_method(),
+            _ => reply::wrong_method(request.request_id),
         }
     }
 
@@ -203,7 +210,8 @@ impl Challenge {
             }
             Err(error) => {
                 count(error.label());
-                reply::refused(error, self.puzzle(now.monotonic, holder).as_ref())
+                let next = self.puzzle(now.monotonic, holder);
+                reply::refused(error, next.as_ref(), request.request_id)
             }
         }
     }

@@ -52,22 +52,18 @@ impl Page {
         &self,
         puzzle: &Puzzle,
         after: After,
-        request_id: Option<&str>,
+        request_id: &str,
     ) -> Response<Bytes> {
         let after = match after {
             After::Reload => "reload",
             After::Stay => "stay",
-        };
-        let id = match request_id {
-            Some(id) => format!("<p>Request id: <code>{}</code></p>", escaped(id)),
-            None => String::new(),
         };
         let page = (self.template)
             .replace("%token%", &escaped(&puzzle.token))
             .replace("%difficulty%", &puzzle.difficulty.bits().to_string())
             .replace("%floor_ms%", &puzzle.floor_ms.to_string())
             .replace("%after%", after)
-            .replace("%request_id%", &id);
+            .replace("%request_id%", &escaped(request_id));
         let mut response = Response::new(Bytes::from(page));
         let headers = response.headers_mut();
         let fields = [
@@ -122,7 +118,7 @@ mod tests {
     use super::super::settings::ChallengeSettings;
     use super::*;
 
-    fn page(path: &str, after: After, request_id: Option<&str>) -> String {
+    fn page(path: &str, after: After, request_id: &str) -> String {
         let puzzle = Puzzle {
             token: "tok".to_owned(),
             difficulty: ChallengeSettings::default().difficulty,
@@ -134,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_place_is_filled_in() {
-        let page = page("/.botguard/challenge", After::Reload, Some("r-1"));
+        let page = page("/.botguard/challenge", After::Reload, "r-1");
         for place in [
             "style",
             "solver",
@@ -169,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_filled_in_stays_text() {
-        let page = page("/\"><b>/&'%token%/", After::Stay, Some("<b>%token%"));
+        let page = page("/\"><b>/&'%token%/", After::Stay, "<b>%token%");
         assert!(page.contains("data-path=\"/&quot;&gt;&lt;b&gt;/&amp;&#39;&#37;token&#37;/\""));
         assert!(page.contains("<code>&lt;b&gt;&#37;token&#37;</code>"));
         assert!(page.contains("data-after=\"stay\""));

@@ -21,7 +21,11 @@ pub(super) fn cleared(settings: &ChallengeSettings, value: &str) -> Response<Byt
 }
 
 /// A solution that earns nothing; the page may try `next`.
-pub(super) fn refused(error: PuzzleError, next: Option<&Puzzle>) -> Response<Bytes> {
+pub(super) fn refused(
+    error: PuzzleError,
+    next: Option<&Puzzle>,
+    request_id: &str,
+) -> Response<Bytes> {
     let (status, kind, title) = match error {
         PuzzleError::Malformed => (
             StatusCode::BAD_REQUEST,
@@ -44,27 +48,30 @@ pub(super) fn refused(error: PuzzleError, next: Option<&Puzzle>) -> Response<Byt
             "Unavailable for now",
         ),
     };
-    problem(status, kind, title, &error.to_string(), next)
+    let document = Document {
+        detail: &error.to_string(),
+        challenge: next,
+        ..Document::new(status, kind, title, request_id)
+    };
+    document.response(status)
 }
 
-pub(super) fn no_randomness() -> Response<Bytes> {
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "unavailable",
-        "Unavailable for now",
-        "no randomness to make a challenge from",
-        None,
-    )
+pub(super) fn no_randomness(request_id: &str) -> Response<Bytes> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let document = Document {
+        detail: "no randomness to make a challenge from",
+        ..Document::new(status, "unavailable", "Unavailable for now", request_id)
+    };
+    document.response(status)
 }
 
-pub(super) fn wrong_method() -> Response<Bytes> {
-    let mut response = problem(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "wrong-method",
-        "Wrong method",
-        "See Allow for what can be done here.",
-        None,
-    );
+pub(super) fn wrong_method(request_id: &str) -> Response<Bytes> {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let document = Document {
+        detail: "See Allow for what can be done here.",
+        ..Document::new(status, "wrong-method", "Wrong method", request_id)
+    };
+    let mut response = document.response(status);
     insert(&mut response, header::ALLOW, "GET, HEAD, POST");
     response
 }
@@ -75,38 +82,39 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge: Option<&'a Puzzle>,
 }
 
-fn problem(
-    status: StatusCode,
-    kind: &str,
-    title: &str,
-    detail: &str,
-    challenge: Option<&Puzzle>,
-) -> Response<Bytes> {
-    let document = Document {
-        r#type: format!("urn:botguard:problem:{kind}"),
-        title,
-        status: status.as_u16(),
-        detail,
-        challenge,
-    };
-    // Strings and numbers: there is nothing in them that JSON could not hold.
-    let body = serde_json::to_vec(&document).unwrap_or_default();
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = status;
-    insert(
-        &mut response,
-        header::CONTENT_TYPE,
-        "application/problem+json",
-    );
-    insert(&mut response, header::CACHE_CONTROL, "no-store");
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        insert(&mut response, header::RETRY_AFTER, "60");
+impl<'a> Document<'a> {
+    fn new(status: StatusCode, kind: &str, title: &'a str, request_id: &'a str) -> Self {
+        Self {
+            r#type: format!("urn:botguard:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: title,
+            request_id,
+            challenge: None,
+        }
     }
-    response
+
+    fn response(&self, status: StatusCode) -> Response<Bytes> {
+        // Strings and numbers: there is nothing in them that JSON could not hold.
+        let body = serde_json::to_vec(self).unwrap_or_default();
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = status;
+        insert(
+            &mut response,
+            header::CONTENT_TYPE,
+            "application/problem+json",
+        );
+        insert(&mut response, header::CACHE_CONTROL, "no-store");
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            insert(&mut response, header::RETRY_AFTER, "60");
+        }
+        response
+    }
 }
 
 fn insert(response: &mut Response<Bytes>, name: HeaderName, value: &str) {

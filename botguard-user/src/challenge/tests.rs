@@ -46,6 +46,7 @@ fn post(challenge: &Challenge, now: Now, holder: Holder, body: &str) -> Response
         method: &Method::POST,
         body: body.as_bytes(),
         holder,
+        request_id: "r-1",
     };
     challenge.answer(now, &request)
 }
@@ -68,7 +69,9 @@ fn with_cookie(pair: &str) -> HeaderMap {
 fn problem(response: &Response<Bytes>) -> serde_json::Value {
     let type_ = &response.headers()[header::CONTENT_TYPE];
     assert_eq!(type_, "application/problem+json");
-    serde_json::from_slice(response.body()).unwrap()
+    let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(document["request_id"], "r-1");
+    document
 }
 
 #[test]
@@ -244,6 +247,7 @@ fn every_method_and_body_has_its_status() {
             method: &method,
             body: body.as_bytes(),
             holder: holder(),
+            request_id: "r-1",
         };
         let response = challenge.answer(at(0), &request);
         assert_eq!(response.status().as_u16(), status, "{method} {body}");
@@ -269,7 +273,7 @@ fn every_method_and_body_has_its_status() {
 
 #[test]
 fn the_page_may_do_nothing_but_what_it_is_for() {
-    let page = easy().page(at(0).monotonic, &holder(), After::Reload, Some("r-1"));
+    let page = easy().page(at(0).monotonic, &holder(), After::Reload, "r-1");
     let page = page.unwrap();
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(
@@ -288,7 +292,7 @@ proptest! {
     /// Whatever is posted, nobody is cleared and nothing panics.
     #[test]
     fn garbage_earns_nothing(garbage in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let request = ChallengeRequest { method: &Method::POST, body: &garbage, holder: holder() };
+        let request = ChallengeRequest { method: &Method::POST, body: &garbage, holder: holder(), request_id: "r-1" };
         let response = easy().answer(at(1_000), &request);
         prop_assert!(response.status().is_client_error());
         prop_assert!(!response.headers().contains_key(header::SET_COOKIE));

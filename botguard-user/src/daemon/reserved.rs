@@ -50,13 +50,14 @@ impl ReservedRoutes for Reserved {
         self.interaction.load().owns(path)
     }
 
-    fn answer(&self, head: &RequestHead<'_>, body: Bytes) -> Response<Bytes> {
+    fn answer(&self, head: &RequestHead<'_>, body: Bytes, request_id: &str) -> Response<Bytes> {
         let challenge = &self.pipeline.view().challenge;
         if head.path == challenge.path() {
             let request = ChallengeRequest {
                 method: &head.parts.method,
                 body: &body,
                 holder: self.pipeline.holder(head),
+                request_id,
             };
             return challenge.answer(Now::read(), &request);
         }
@@ -82,7 +83,7 @@ impl ReservedRoutes for Reserved {
     fn challenge_page(&self, head: &RequestHead<'_>, request_id: &str) -> Option<Response<Bytes>> {
         let holder = self.pipeline.holder(head);
         let challenge = &self.pipeline.view().challenge;
-        challenge.page(Monotonic::read(), &holder, After::Reload, Some(request_id))
+        challenge.page(Monotonic::read(), &holder, After::Reload, request_id)
     }
 
     fn challenge_path(&self) -> Option<String> {

@@ -68,10 +68,11 @@ fn who_has_solved_a_challenge_is_known_by_it() {
     let post = parts(Method::POST, &path, "firefox", None);
     let post = head(&post, Asks::Botguard);
     // Under the reserved prefix the clock is the real one, and a page takes a second.
-    let answer = reserved.answer(&post, Bytes::from(solved(&page())));
+    let answer = reserved.answer(&post, Bytes::from(solved(&page())), "r-2");
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     let problem: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
     assert_eq!(problem["type"], "urn:botguard:problem:solution-too-early");
+    assert_eq!(problem["request_id"], "r-2");
 
     let body = solved(&page());
     let mut now = Now::read();
@@ -80,6 +81,7 @@ fn who_has_solved_a_challenge_is_known_by_it() {
         method: &Method::POST,
         body: body.as_bytes(),
         holder: pipeline.holder(&post),
+        request_id: "r-3",
     };
     let answer = pipeline.view().challenge.answer(now, &request);
     assert_eq!(answer.status(), StatusCode::NO_CONTENT);

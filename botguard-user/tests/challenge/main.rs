@@ -5,10 +5,11 @@
 //! Chromium comes with `cargo xtask setup`; without it the test fails and says so.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod browser;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,6 +39,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
+
+use self::browser::Browser;
 
 /// How long a browser may take to start and to solve. Only a broken page needs all of it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -99,7 +102,7 @@ impl ReservedRoutes for Reserved {
         path.starts_with("/.botguard/")
     }
 
-    fn answer(&self, request: &RequestHead<'_>, body: Bytes) -> Response<Bytes> {
+    fn answer(&self, request: &RequestHead<'_>, body: Bytes, request_id: &str) -> Response<Bytes> {
         let mut now = Now::read();
         if request.parts.method == Method::POST {
             let earlier = self.0.posts.fetch_add(1, Ordering::SeqCst);
@@ -111,6 +114,7 @@ impl ReservedRoutes for Reserved {
             method: &request.parts.method,
             body: &body,
             holder: self.0.holder(request),
+            request_id,
         };
         self.0.challenge.answer(now, &request)
     }
@@ -123,7 +127,7 @@ impl ReservedRoutes for Reserved {
         let holder = self.0.holder(request);
         let now = Monotonic::read();
         *self.0.shown.lock() = now;
-        (self.0.challenge).page(now, &holder, After::Reload, Some(request_id))
+        (self.0.challenge).page(now, &holder, After::Reload, request_id)
     }
 
     fn challenge_path(&self) -> Option<String> {
@@ -251,66 +255,6 @@ impl Site {
         tokio::spawn(connection);
         let (head, body) = sender.send_request(request).await.unwrap().into_parts();
         (head, body.collect().await.unwrap().to_bytes())
-    }
-}
-
-/// A browser of its own, ended with the test.
-struct Browser {
-    process: Child,
-    _profile: tempfile::TempDir,
-}
-
-impl Browser {
-    fn open(url: &str) -> Self {
-        let profile = tempfile::tempdir().unwrap();
-        let process = Self::command(&profile, url)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect(NO_CHROMIUM);
-        Self {
-            process,
-            _profile: profile,
-        }
-    }
-
-    /// The document as it stands once it is loaded.
-    fn document(url: &str, switch: &str) -> String {
-        let profile = tempfile::tempdir().unwrap();
-        let output = Self::command(&profile, url)
-            .args(["--dump-dom", switch])
-            .output()
-            .expect(NO_CHROMIUM);
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn command(profile: &tempfile::TempDir, url: &str) -> Command {
-        let mut command = Command::new("chromium");
-        command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--disable-background-networking",
-                "--ignore-certificate-errors",
-                "--no-first-run",
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(url)
-            .env("HOME", profile.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
-        command
-    }
-}
-
-const NO_CHROMIUM: &str = "chromium does not start; `cargo xtask setup` installs it";
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // One that has ended by itself cannot be killed.
-        let _ended: std::io::Result<()> = self.process.kill();
-        let _status: std::io::Result<std::process::ExitStatus> = self.process.wait();
     }
 }
 
