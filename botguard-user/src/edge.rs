@@ -4,7 +4,7 @@
 //! The way of a request, which is also the reading order of the modules:
 //!
 //! ```text
-//! listener ─► connection (TLS) ─► exchange: target ─► trust ─► gate ─┬► problem
+//! listener ─► connection (TLS) ─► exchange: target ─► trust ─► gate ─┬► denial
 //!                 ▲                                                  ├► reserved
 //!                 │ ban: flushed, then closed, then settled          └► headers ─► upstream
 //!             connections ◄──── finish ◄──── body ◄──── response ◄──────────────────┘
@@ -28,13 +28,18 @@ pub mod connections;
 mod framing;
 mod stream;
 
+mod denial;
 mod exchange;
 pub mod forwarded;
 mod problem;
+mod rate_limit;
+pub mod reader;
 pub mod target;
 pub mod trust;
 
 mod headers;
+pub mod observe;
+mod signing_keys;
 pub mod upstream;
 
 mod body;

@@ -146,6 +146,8 @@ impl Interaction {
         let mut reply = match (name, request.method) {
             (Some("ui.js"), &Method::GET | &Method::HEAD) => self.script().into(),
             (Some("ui.js"), _) => reply::wrong_method("GET, HEAD").into(),
+            (Some("status"), &Method::GET | &Method::HEAD) => status().into(),
+            (Some("status"), _) => reply::wrong_method("GET, HEAD").into(),
             (Some("ui"), _) if asker == Asker::Foreign => reply::foreign_origin().into(),
             (Some("ui"), &Method::OPTIONS) => self.preflight().into(),
             (Some("ui"), &Method::GET) => self.mint(now, &request.visitor).into(),
@@ -223,6 +225,15 @@ impl Interaction {
             Err(error) => reply::refused_token(&error).into(),
         }
     }
+}
+
+/// That somebody answers, for monitors on the way; nothing of how it is.
+fn status() -> Response<Bytes> {
+    #[derive(Serialize)]
+    struct Status {
+        status: &'static str,
+    }
+    reply::json(StatusCode::OK, &Status { status: "ok" })
 }
 
 impl Visitor {

@@ -17,7 +17,7 @@
 //! | 1 words | [`words`] | no IO but `words::clock`, the only reader of time |
 //! | 2 engine | [`engine`] | pure: facts and `now` in, decision with its evidence out |
 //! | 3 outlets | [`enforcement`], [`audit`], [`store`], [`telemetry`] | effects of decisions |
-//! | 4 inlets | [`edge`], [`interaction`], [`intel`] | produce facts, obey decisions |
+//! | 4 inlets | [`edge`], [`interaction`], [`challenge`], [`intel`] | produce facts, obey decisions |
 //! | 5 control | [`settings`], [`daemon`], [`admin`], [`cli`] | wires the rest together |
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,7 @@ pub mod enforcement;
 pub mod store;
 pub mod telemetry;
 
+pub mod challenge;
 pub mod edge;
 pub mod intel;
 pub mod interaction;

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use self::document::Document;
 use crate::admin::AdminSettings;
 use crate::audit::AuditSettings;
+use crate::challenge::ChallengeSettings;
 use crate::edge::identity::IdentitySettings;
 use crate::edge::listener::{self, ListenerSettings, Prepared};
 use crate::edge::trust::TrustSettings;
@@ -75,6 +76,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// `[ui]`
     pub ui: UiSettings,
+    /// `[challenge]`
+    pub challenge: ChallengeSettings,
     /// `[[tier]]`
     pub tier: Vec<TierSettings>,
     /// `[default]`
@@ -106,6 +109,7 @@ impl Default for Settings {
             crawler_dns: CrawlerDnsSettings::default(),
             identity: IdentitySettings::default(),
             ui: UiSettings::default(),
+            challenge: ChallengeSettings::default(),
             tier: Vec::new(),
             default: DefaultSettings::default(),
             route: Vec::new(),

@@ -14,4 +14,5 @@ pub mod network_set;
 pub mod points;
 pub mod route;
 pub mod rule;
+pub mod spent;
 pub mod units;

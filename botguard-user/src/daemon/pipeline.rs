@@ -7,6 +7,7 @@
 mod facts;
 mod in_flight;
 mod request_id;
+mod telling;
 mod ticket;
 mod waiting;
 
@@ -15,22 +16,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 
 use self::in_flight::{Recorded, Requests};
 use self::request_id::RequestIds;
+use self::telling::upstream_headers;
 use self::ticket::InFlight;
 use super::enforcer::{BanOutcome, Enforcer};
 use crate::audit::record::{BanRecord, Event};
 use crate::audit::writer::AuditLog;
+use crate::challenge::Challenge;
 use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
 use crate::edge::identity::jwt::TokenVerifier;
 use crate::edge::identity::{IdentitySettings, KeyHasher};
+use crate::edge::observe::Observed;
 use crate::engine::decision::{BanProposal, Decision};
-use crate::engine::facts::{InteractionFacts, ResponseFacts};
+use crate::engine::facts::{InteractionFacts, Observation, ResponseFacts};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
@@ -39,7 +42,7 @@ use crate::telemetry::metrics;
 use crate::words::address::PeerAddress;
 use crate::words::block::Origin;
 use crate::words::clock::{Monotonic, Now, Wall};
-use crate::words::identity::KeyIdentity;
+use crate::words::identity::{KeyIdentity, SessionIdentity};
 use crate::words::mode::Mode;
 
 /// Answers the edge's questions.
@@ -71,6 +74,8 @@ pub struct View {
     pub tokens: Arc<TokenVerifier>,
     /// What the names of crawlers' addresses were found to be.
     pub lookups: Arc<Lookups>,
+    /// Who has solved a challenge.
+    pub challenge: Arc<Challenge>,
 }
 
 /// What the edge holds of a request until its end.
@@ -186,6 +191,17 @@ impl Pipeline {
         Some(self.hasher.identify(&key, tier))
     }
 
+    /// The session that a request carries.
+    #[must_use]
+    pub fn session(&self, head: &RequestHead<'_>) -> Option<SessionIdentity> {
+        let view = self.view.load();
+        let query = head.parts.uri.query().unwrap_or_default();
+        let session = view.identity.session(&head.parts.headers, query)?;
+        Some(SessionIdentity {
+            hash: self.hasher.session(&session),
+        })
+    }
+
     /// What a client looks like.
     #[must_use]
     pub fn fingerprint(&self, head: &RequestHead<'_>) -> u64 {
@@ -247,6 +263,7 @@ impl Gate for Pipeline {
         let request_id = self.ids.next();
         count(&decision, elapsed);
         let denial = decision.denial.clone();
+        let limit = decision.limit.clone();
         let upstream_headers = upstream_headers(&request_id, &decision);
         let in_flight = Arc::new(InFlight::new(
             head,
@@ -263,6 +280,7 @@ impl Gate for Pipeline {
         ));
         Admission {
             denial,
+            limit,
             upstream_headers,
             request_id,
             ticket: Ticket(Box::new(Held {
@@ -277,6 +295,10 @@ impl Gate for Pipeline {
         if let Some(held) = ticket.0.downcast_mut::<Held>() {
             held.broken_off = Some(by);
         }
+    }
+
+    fn observation(&self, observed: &Observed) -> Observation {
+        observed.kept(|name| Some(self.hasher.user(name)))
     }
 
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {
@@ -361,28 +383,6 @@ fn count(decision: &Decision, elapsed: Duration) {
     for signal in &decision.score.signals {
         metrics::signal(signal.id);
     }
-}
-
-/// What the application is told. Ids, numbers and names of signals: nothing that a client wrote.
-fn upstream_headers(request_id: &str, decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
-    let signals = (decision.score.signals.iter())
-        .map(|signal| format!("{}={}", signal.id, signal.contribution()))
-        .collect::<Vec<_>>()
-        .join(", ");
-    [
-        ("botguard-request-id", request_id.to_owned()),
-        ("botguard-score", decision.score.score.to_string()),
-        ("botguard-action", decision.action.name().to_owned()),
-        ("botguard-signals", signals),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| {
-        Some((
-            HeaderName::from_static(name),
-            HeaderValue::from_str(&value).ok()?,
-        ))
-    })
-    .collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::data_files::{self, AllStamps, Data};
 use super::pipeline::View;
+use super::reserved;
 use super::running::Daemon;
 use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
@@ -96,6 +97,7 @@ impl Fresh {
             identity: settings.identity.clone(),
             tokens: self.data.tokens,
             lookups: Arc::clone(&daemon.pipeline.view().lookups),
+            challenge: reserved::next_challenge(&daemon.pipeline.view().challenge, settings),
         });
         if let Err(error) = daemon
             .reserved
@@ -131,6 +133,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         crawler_dns,
         identity,
         ui,
+        challenge,
         tier,
         default,
         route,
@@ -169,6 +172,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         ),
         ("[identity]", Takes::Effect, *identity != old.identity),
         ("[ui]", Takes::Effect, *ui != old.ui),
+        ("[challenge]", Takes::Effect, *challenge != old.challenge),
         ("[[tier]]", Takes::Effect, *tier != old.tier),
         ("[default]", Takes::Effect, *default != old.default),
         ("[[route]]", Takes::Effect, *route != old.route),
@@ -201,6 +205,11 @@ mod tests {
         };
         check("", "", &[]);
         check("mode = \"log\"", "", &[("mode", Takes::Effect)]);
+        check(
+            "",
+            "[challenge]\ndifficulty = 12",
+            &[("[challenge]", Takes::Effect)],
+        );
         check(
             "",
             "[kernel]\nscope = \"host\"",

@@ -1,5 +1,5 @@
-//! The reserved prefix: hands the edge's requests to `interaction`, and what was touched to the
-//! engine.
+//! The reserved prefix: hands the edge's requests to `interaction` and `challenge`, and what was
+//! touched to the engine.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http::Response;
 
 use super::pipeline::Pipeline;
+use crate::challenge::{After, Challenge, ChallengeRequest};
 use crate::edge::gate::RequestHead;
 use crate::edge::reserved::ReservedRoutes;
 use crate::interaction::{Interaction, KeyHeader, UiRequest, Visitor};
 use crate::settings::Settings;
-use crate::store::secrets::{SecretsError, random_secret};
-use crate::words::clock::Monotonic;
+use crate::store::secrets::{Secrets, SecretsError, random_secret};
+use crate::words::clock::{Monotonic, Now};
 
 /// Answers under the prefix.
 pub(super) struct Reserved {
@@ -49,7 +50,17 @@ impl ReservedRoutes for Reserved {
         self.interaction.load().owns(path)
     }
 
-    fn answer(&self, head: &RequestHead<'_>, body: Bytes) -> Response<Bytes> {
+    fn answer(&self, head: &RequestHead<'_>, body: Bytes, request_id: &str) -> Response<Bytes> {
+        let challenge = &self.pipeline.view().challenge;
+        if head.path == challenge.path() {
+            let request = ChallengeRequest {
+                method: &head.parts.method,
+                body: &body,
+                holder: self.pipeline.holder(head),
+                request_id,
+            };
+            return challenge.answer(Now::read(), &request);
+        }
         let request = UiRequest {
             method: &head.parts.method,
             path: head.path,
@@ -59,7 +70,7 @@ impl ReservedRoutes for Reserved {
             visitor: Visitor {
                 client: head.client,
                 key: self.pipeline.key(head),
-                session: None,
+                session: self.pipeline.session(head),
                 fingerprint: self.pipeline.fingerprint(head),
             },
         };
@@ -69,6 +80,42 @@ impl ReservedRoutes for Reserved {
         }
         reply.response
     }
+
+    fn challenge_page(&self, head: &RequestHead<'_>, request_id: &str) -> Option<Response<Bytes>> {
+        let holder = self.pipeline.holder(head);
+        let challenge = &self.pipeline.view().challenge;
+        challenge.page(Monotonic::read(), &holder, After::Reload, request_id)
+    }
+
+    fn challenge_path(&self) -> Option<String> {
+        Some(self.pipeline.view().challenge.path().to_owned())
+    }
+
+    fn own_cookie(&self) -> Option<String> {
+        Some(self.pipeline.view().challenge.cookie().as_str().to_owned())
+    }
+}
+
+/// Challenges of this process, whose clearances outlive it.
+pub(super) fn challenge(settings: &Settings, secrets: &Secrets) -> Result<Challenge, SecretsError> {
+    let path = challenge_path(settings);
+    let puzzles = random_secret()?;
+    Ok(Challenge::new(
+        settings.challenge.clone(),
+        path,
+        &secrets.clearance,
+        &puzzles,
+    ))
+}
+
+/// The same under other settings.
+pub(super) fn next_challenge(now: &Arc<Challenge>, settings: &Settings) -> Arc<Challenge> {
+    let next = now.with(&settings.challenge, &challenge_path(settings));
+    next.map_or_else(|| Arc::clone(now), Arc::new)
+}
+
+fn challenge_path(settings: &Settings) -> String {
+    format!("{}challenge", settings.ui.prefix.as_str())
 }
 
 fn interaction(settings: &Settings, secret: &[u8; 32]) -> Interaction {

@@ -12,7 +12,7 @@ use super::StartError;
 use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use super::pipeline::{Pipeline, View};
-use super::reserved::Reserved;
+use super::reserved::{self, Reserved};
 use super::running::Daemon;
 use super::surroundings::{Lookup, boot_id, guard, local_listeners};
 use crate::admin;
@@ -107,6 +107,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         identity: settings.identity.clone(),
         tokens,
         lookups: Arc::new(lookups),
+        challenge: Arc::new(reserved::challenge(settings, &secrets)?),
     };
     let pipeline = Arc::new(Pipeline::new(
         view,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -13,13 +13,17 @@ use tokio::time::timeout;
 use super::body::{ClientBody, RequestBytes, UpstreamBody};
 use super::connection::Site;
 use super::connections::Live;
+use super::denial;
 use super::finish::Finisher;
 use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
+use super::observe;
 use super::problem::{self, Problem};
+use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
 use super::target::{Target, TargetError};
 use super::upstream::UpstreamFailure;
+use crate::engine::decision::LimitState;
 use crate::engine::facts::AnsweredBy;
 use crate::words::address::{ClientAddress, canonical};
 use crate::words::clock::Monotonic;
@@ -71,12 +75,10 @@ impl Exchange {
             bytes.clone(),
         );
         let id = admission.request_id;
-        if let Some(denial) = admission.denial {
-            return own(
-                Problem::from(denial).response(Some(&id)),
-                &parts.method,
-                finisher,
-            );
+        if let Some(denial) = &admission.denial {
+            let limit = admission.limit.as_ref();
+            let response = denial::answer(denial, limit, &head, &*edge.reserved, &id);
+            return own(response, &parts.method, finisher);
         }
         if asks == Asks::Botguard {
             let whole = Limited::new(body, MAX_BODY_BYTES).collect();
@@ -84,28 +86,32 @@ impl Exchange {
                 Ok(Ok(body)) => {
                     let body = body.to_bytes();
                     bytes.add(body.len());
-                    edge.reserved.answer(&head, body)
+                    edge.reserved.answer(&head, body, &id)
                 }
                 Ok(Err(_too_long_or_broken)) => problem::reserved_body().response(Some(&id)),
                 Err(_elapsed) => Problem::from(&UpstreamFailure::ClientStalled).response(Some(&id)),
             };
             return own(response, &parts.method, finisher);
         }
-        let added = admission.upstream_headers;
+        let passage = Passage {
+            request_id: id,
+            added: admission.upstream_headers,
+            limit: admission.limit,
+        };
         let body = UpstreamBody::new(body, bytes);
-        self.forward(parts, &target, added, body, finisher, &id)
-            .await
+        self.forward(parts, &target, passage, body, finisher).await
     }
 
     async fn forward(
         &self,
         mut parts: Parts,
         target: &Target,
-        added: Vec<(http::HeaderName, http::HeaderValue)>,
+        passage: Passage,
         body: UpstreamBody,
         mut finisher: Finisher,
-        request_id: &str,
     ) -> Response<ClientBody> {
+        let request_id = &*passage.request_id;
+        let own_cookie = self.site.edge.reserved.own_cookie();
         let way = Way {
             peer: canonical(self.peer),
             peer_trust: if self.site.edge.trust.is_proxy(self.peer) {
@@ -115,8 +121,9 @@ impl Exchange {
             },
             authority: &target.authority,
             version: parts.version,
+            own_cookie: own_cookie.as_deref(),
         };
-        headers::to_upstream(&mut parts.headers, &way, added);
+        headers::to_upstream(&mut parts.headers, &way, passage.added);
         let method = parts.method.clone();
         let sent = Monotonic::read();
         let outcome = self.site.upstream.send(parts, body).await;
@@ -130,7 +137,14 @@ impl Exchange {
             ),
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
+                let observers = self.site.upstream.observers();
+                if let Some(observed) = observe::read(&head.headers, observers, request_id) {
+                    finisher.observed(self.site.edge.gate.observation(&observed));
+                }
                 headers::to_client(&mut head.headers);
+                if let Some(limit) = &passage.limit {
+                    rate_limit::set_where_absent(&mut head.headers, limit);
+                }
                 // The version is that of the upstream's connection; hyper sets the client's.
                 head.version = http::Version::HTTP_11;
                 finisher.answered(AnsweredBy::Upstream, head.status);
@@ -169,6 +183,15 @@ impl Exchange {
             .response(id.as_deref())
             .map(|body| ClientBody::own(body, None))
     }
+}
+
+/// What the gate said of a request that is forwarded.
+struct Passage {
+    request_id: Arc<str>,
+    /// For the upstream.
+    added: Vec<(HeaderName, HeaderValue)>,
+    /// For the client.
+    limit: Option<LimitState>,
 }
 
 /// A response of botguard's own.

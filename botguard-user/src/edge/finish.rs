@@ -8,7 +8,7 @@ use super::body::RequestBytes;
 use super::connection::Site;
 use super::connections::Live;
 use super::gate::{BrokenBy, Closing, Ticket};
-use crate::engine::facts::{AnsweredBy, ResponseFacts};
+use crate::engine::facts::{AnsweredBy, Observation, ResponseFacts};
 use crate::words::clock::Monotonic;
 
 /// Calls [`super::gate::Gate::finish`] when dropped.
@@ -23,6 +23,7 @@ pub(super) struct Finisher {
     status: u16,
     bytes_out: u64,
     upstream: Option<Duration>,
+    observation: Option<Observation>,
     ending: Ending,
 }
 
@@ -51,6 +52,7 @@ impl Finisher {
             status: CLIENT_CLOSED_REQUEST,
             bytes_out: 0,
             upstream: None,
+            observation: None,
             // Until the body's end is seen: who drops the guard early is hyper, for the client.
             ending: Ending::Broken(BrokenBy::Client),
         }
@@ -65,6 +67,11 @@ impl Finisher {
     /// The upstream took this long to its head, or to its failure.
     pub(super) const fn upstream_took(&mut self, time: Duration) {
         self.upstream = Some(time);
+    }
+
+    /// The application said this of the request, and is believed.
+    pub(super) const fn observed(&mut self, observation: Observation) {
+        self.observation = Some(observation);
     }
 
     /// So many more bytes of the body went to the client.
@@ -105,7 +112,7 @@ impl Drop for Finisher {
             bytes_out: self.bytes_out,
             upstream: self.upstream,
             total: Monotonic::read().since(self.arrived),
-            observation: None,
+            observation: self.observation,
         };
         match edge.gate.finish(ticket, &facts) {
             Closing::Keep => {}

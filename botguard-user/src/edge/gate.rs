@@ -7,8 +7,9 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
-use crate::engine::decision::{BanProposal, Denial};
-use crate::engine::facts::ResponseFacts;
+use super::observe::Observed;
+use crate::engine::decision::{BanProposal, Denial, LimitState};
+use crate::engine::facts::{Observation, ResponseFacts};
 use crate::words::address::ClientAddress;
 
 /// Answers the edge's question. Synchronous: nothing in it may block or wait.
@@ -23,6 +24,12 @@ pub trait Gate: Send + Sync + 'static {
     /// Told, before [`Gate::finish`], of a response that did not end by itself. Does nothing unless
     /// the implementation wants to record it.
     fn broken_off(&self, _ticket: &mut Ticket, _by: BrokenBy) {}
+
+    /// What is kept of an application's signed word on a request, which the response facts then
+    /// carry. Names have to become keyed hashes; without an implementation none is kept.
+    fn observation(&self, observed: &Observed) -> Observation {
+        observed.kept(|_name| None)
+    }
 
     /// Told of a request that was refused before it could be judged, since it has no single
     /// meaning. The returned id goes into the problem document; without one it has none.
@@ -93,6 +100,8 @@ pub struct Admission {
     pub ticket: Ticket,
     /// Forward, or deny how.
     pub denial: Option<Denial>,
+    /// The limit that is closest to being used up, told to the client in any case.
+    pub limit: Option<LimitState>,
     /// Headers for the upstream: `Botguard-Request-Id`, `-Score`, `-Action`, `-Signals`. The
     /// request id goes into denials too.
     pub upstream_headers: Vec<(HeaderName, HeaderValue)>,

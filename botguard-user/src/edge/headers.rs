@@ -13,6 +13,8 @@ pub(super) struct Way<'a> {
     pub(super) peer_trust: PeerTrust,
     pub(super) authority: &'a str,
     pub(super) version: Version,
+    /// The name of the cookie that is botguard's own.
+    pub(super) own_cookie: Option<&'a str>,
 }
 
 /// Whether the peer's own account of the way is kept.
@@ -41,6 +43,9 @@ pub(super) fn to_upstream(
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(headers);
+    if let Some(name) = way.own_cookie {
+        remove_cookie(headers, name);
+    }
     if way.peer_trust == PeerTrust::Untrusted {
         remove_where(headers, |name| is_claim(name.as_str()));
     }
@@ -166,6 +171,30 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes every cookie of a name out; what is left stays as it was sent.
+fn remove_cookie(headers: &mut HeaderMap, name: &str) {
+    let is_it = |pair: &[u8]| {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        halves.next().map(<[u8]>::trim_ascii) == Some(name.as_bytes())
+    };
+    let Some(value) = headers.get(header::COOKIE) else {
+        return;
+    };
+    let pairs = || value.as_bytes().split(|byte| *byte == b';');
+    if !pairs().any(is_it) {
+        return;
+    }
+    let rest: Vec<&[u8]> = pairs()
+        .filter(|pair| !is_it(pair))
+        .map(<[u8]>::trim_ascii)
+        .collect();
+    let joined = HeaderValue::from_bytes(&rest.join(&b"; "[..]));
+    match joined {
+        Ok(value) if !value.is_empty() => headers.insert(header::COOKIE, value),
+        _ => headers.remove(header::COOKIE),
+    };
+}
+
 fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers
         .keys()
@@ -228,6 +257,7 @@ mod tests {
             peer_trust,
             authority: "a.test",
             version: Version::HTTP_2,
+            own_cookie: Some("cleared"),
         };
         let id = (
             HeaderName::from_static("botguard-request-id"),
@@ -304,6 +334,34 @@ mod tests {
                 ("x-forwarded-proto", "http"),
             ],
         );
+    }
+
+    #[test]
+    fn the_application_is_not_shown_our_cookie() {
+        let check = |cookies: &[&str], expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            for cookie in cookies {
+                headers.append("cookie", cookie.parse().unwrap());
+            }
+            let way = Way {
+                peer: "192.0.2.1".parse().unwrap(),
+                peer_trust: PeerTrust::Untrusted,
+                authority: "a.test",
+                version: Version::HTTP_2,
+                own_cookie: Some("cleared"),
+            };
+            to_upstream(&mut headers, &way, Vec::new());
+            let sent = headers.get("cookie").map(|value| value.to_str().unwrap());
+            assert_eq!(sent, expected, "{cookies:?}");
+        };
+        check(&["a=1; b=2"], Some("a=1; b=2"));
+        check(&["a=1;b=cleared=1;"], Some("a=1;b=cleared=1;"));
+        check(&["a=1; cleared=x; b=2"], Some("a=1; b=2"));
+        check(&["a=1", "cleared=x"], Some("a=1"));
+        check(&["cleared=x=y"], None);
+        check(&["cleared=x;cleared =y"], None);
+        check(&["cleared"], None);
+        check(&["cleareds=x"], Some("cleareds=x"));
     }
 
     #[test]

@@ -13,7 +13,27 @@ pub trait ReservedRoutes: Send + Sync + 'static {
     fn owns(&self, path: &str) -> bool;
 
     /// The answer to an admitted request. `body` is whole, and at most [`MAX_BODY_BYTES`] long.
-    fn answer(&self, request: &RequestHead<'_>, body: Bytes) -> Response<Bytes>;
+    fn answer(&self, request: &RequestHead<'_>, body: Bytes, request_id: &str) -> Response<Bytes>;
+
+    /// The page that lets a browser through once it has solved it; its status is the edge's to
+    /// say. Without one, the client gets a problem document.
+    fn challenge_page(
+        &self,
+        _request: &RequestHead<'_>,
+        _request_id: &str,
+    ) -> Option<Response<Bytes>> {
+        None
+    }
+
+    /// Where a browser that was not shown the page finds it.
+    fn challenge_path(&self) -> Option<String> {
+        None
+    }
+
+    /// The name of the cookie that is botguard's own, and that the application is not shown.
+    fn own_cookie(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Longest request body under the reserved prefix; a longer one is answered 413. A token and a
@@ -29,7 +49,12 @@ impl ReservedRoutes for NothingReserved {
         false
     }
 
-    fn answer(&self, _request: &RequestHead<'_>, _body: Bytes) -> Response<Bytes> {
+    fn answer(
+        &self,
+        _request: &RequestHead<'_>,
+        _body: Bytes,
+        _request_id: &str,
+    ) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = http::StatusCode::NOT_FOUND;
         response

@@ -34,7 +34,7 @@ use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
 use super::trust::Trust;
 use super::upstream::Upstreams;
-use crate::engine::decision::{BanProposal, Denial, ThrottleCause};
+use crate::engine::decision::{BanProposal, Denial, LimitState, LimitUnit, ThrottleCause};
 use crate::engine::facts::{AnsweredBy, ResponseFacts};
 use crate::words::address::{ClientAddress, host_network};
 
@@ -77,6 +77,7 @@ impl Gate for Recorder {
                 }),
                 _ => None,
             },
+            limit: limit(request.path),
             upstream_headers: vec![(
                 HeaderName::from_static("botguard-request-id"),
                 HeaderValue::from_static("id-1"),
@@ -116,6 +117,18 @@ impl Gate for Recorder {
     }
 }
 
+/// Below `/limited` there is a limit.
+fn limit(path: &str) -> Option<LimitState> {
+    path.starts_with("/limited").then(|| LimitState {
+        name: "key".into(),
+        unit: LimitUnit::Requests,
+        quota: 120,
+        window: Duration::from_secs(60),
+        remaining: 7,
+        reset: Duration::from_secs(30),
+    })
+}
+
 impl Recorder {
     fn note(&self, event: Event) {
         // A test that has ended does not listen any more.
@@ -131,7 +144,7 @@ impl ReservedRoutes for Echo {
         path.starts_with("/.botguard")
     }
 
-    fn answer(&self, _request: &RequestHead<'_>, body: Bytes) -> Response<Bytes> {
+    fn answer(&self, _request: &RequestHead<'_>, body: Bytes, _id: &str) -> Response<Bytes> {
         Response::new(body)
     }
 }

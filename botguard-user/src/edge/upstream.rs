@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::body::UpstreamBody;
+use super::signing_keys::{SigningKeys, SigningKeysError};
 use crate::words::units::Span;
 
 /// `[upstream.NAME]`.
@@ -31,10 +32,11 @@ pub struct UpstreamSettings {
     /// Health checks. Not acted on yet.
     #[serde(default)]
     pub health: Option<HealthSettings>,
-    /// Whether signed `Botguard-Observe` headers are believed. Not acted on yet.
+    /// Whether `Botguard-Observe` headers that are signed with a key of `secret_file` are believed.
     #[serde(default)]
     pub observe: bool,
-    /// File with the keys that sign what botguard tells the application. Not acted on yet.
+    /// File of one or two lines `kid:hex`, mode 0600: keys that botguard shares with the
+    /// application. Read at the start.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
     /// Longest time to make a connection to one endpoint.
@@ -60,15 +62,9 @@ impl UpstreamSettings {
     /// The keys of `[upstream.name]` that are set but not acted on by this version, in words.
     #[must_use]
     pub fn warnings(&self, name: &str) -> Vec<String> {
-        let set = [
-            ("health", self.health.is_some()),
-            ("observe", self.observe),
-            ("secret_file", self.secret_file.is_some()),
-        ];
-        set.into_iter()
-            .filter(|(_, set)| *set)
-            .map(|(key, _)| format!("[upstream.{name}] {key} is not acted on by this version"))
-            .collect()
+        let health = (self.health.is_some())
+            .then(|| format!("[upstream.{name}] health is not acted on by this version"));
+        health.into_iter().collect()
     }
 }
 
@@ -91,6 +87,10 @@ enum UpstreamProblem {
     Malformed(String),
     #[error("{0} must be above 0")]
     ZeroTimeout(&'static str),
+    #[error("observe = true needs a key that the application signs with; set secret_file")]
+    NoKeys,
+    #[error(transparent)]
+    Keys(#[from] SigningKeysError),
 }
 
 /// All upstreams by name.
@@ -125,6 +125,8 @@ pub(super) struct Upstream {
     next: AtomicUsize,
     client: Client<HttpConnector, UpstreamBody>,
     first_byte_timeout: Duration,
+    /// `None` where `Botguard-Observe` is not believed.
+    observers: Option<SigningKeys>,
 }
 
 /// Why there is no response. Blame: the upstream, unless another is named.
@@ -157,6 +159,13 @@ impl Upstream {
         if settings.first_byte_timeout.0.is_zero() {
             return Err(UpstreamProblem::ZeroTimeout("first_byte_timeout"));
         }
+        // Read also where nothing is observed: a file that is exposed is not noticed too early.
+        let keys = (settings.secret_file.as_deref())
+            .map(SigningKeys::load)
+            .transpose()?;
+        if settings.observe && keys.is_none() {
+            return Err(UpstreamProblem::NoKeys);
+        }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(settings.connect_timeout.0));
@@ -174,7 +183,13 @@ impl Upstream {
             next: AtomicUsize::new(0),
             client,
             first_byte_timeout: settings.first_byte_timeout.0,
+            observers: keys.filter(|_| settings.observe),
         })
+    }
+
+    /// The keys of which one signs what is believed of this application, if anything is.
+    pub(super) const fn observers(&self) -> Option<&SigningKeys> {
+        self.observers.as_ref()
     }
 
     /// Sends a request with its final headers and waits for the head of the response.
@@ -337,6 +352,14 @@ mod tests {
             "endpoints = ['http://a']\nconnect_timeout = '0s'",
             Some("connect_timeout"),
         );
+        check(
+            "endpoints = ['http://a']\nobserve = true",
+            Some("set secret_file"),
+        );
+        check(
+            "endpoints = ['http://a']\nsecret_file = '/nonexistent/secret'",
+            Some("cannot be read"),
+        );
     }
 
     #[test]
@@ -349,10 +372,7 @@ mod tests {
         check("observe = false", &[]);
         check(
             "health = { path = '/healthz', interval = '5s' }\nobserve = true",
-            &[
-                "[upstream.app] health is not acted on by this version",
-                "[upstream.app] observe is not acted on by this version",
-            ],
+            &["[upstream.app] health is not acted on by this version"],
         );
     }
 }

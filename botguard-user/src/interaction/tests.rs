@@ -79,6 +79,8 @@ fn every_path_and_method_has_its_status() {
     check(Method::GET, "/.botguard/ui.js", None, 200);
     check(Method::HEAD, "/.botguard/ui.js", None, 200);
     check(Method::POST, "/.botguard/ui.js", None, 405);
+    check(Method::GET, "/.botguard/status", None, 200);
+    check(Method::POST, "/.botguard/status", None, 405);
     check(Method::GET, "/.botguard/ui", None, 200);
     check(Method::GET, "/.botguard/ui", Some(ORIGIN), 200);
     check(Method::GET, "/.botguard/ui", Some("https://evil.test"), 403);
@@ -170,4 +172,10 @@ fn minting_is_bounded_and_says_when_to_come_back() {
     let refused = get();
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+}
+
+#[test]
+fn the_status_says_nothing_but_that_somebody_answers() {
+    let reply = ask(&interaction(), Method::GET, "/.botguard/status", None, "");
+    assert_eq!(reply.response.body(), &r#"{"status":"ok"}"#);
 }

@@ -4,7 +4,6 @@
 //! A token is base64url of `expires (8) ‖ nonce (16) ‖ HMAC-SHA-256 (32)`. What it is bound to is
 //! under the MAC and not in the token, so that a token for another is as invalid as a forged one.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::words::clock::Monotonic;
 use crate::words::identity::KeyHash;
+use crate::words::spent::{Spent, SpentError};
 
 /// Mints and spends tokens.
 pub struct Tokens {
@@ -72,6 +72,15 @@ impl TokenError {
     }
 }
 
+impl From<SpentError> for TokenError {
+    fn from(error: SpentError) -> Self {
+        match error {
+            SpentError::Before => Self::Spent,
+            SpentError::Full => Self::Full,
+        }
+    }
+}
+
 /// How long a token can be spent.
 pub const LIFETIME: Duration = Duration::from_secs(600);
 
@@ -85,7 +94,7 @@ impl Tokens {
     fn with_capacity(secret: &[u8; 32], spent: usize) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
-            spent: Spent::new(spent),
+            spent: Spent::new(LIFETIME, spent),
         }
     }
 
@@ -128,7 +137,8 @@ impl Tokens {
         if now.as_nanoseconds() >= u64::from_be_bytes(*expires) {
             return Err(TokenError::Expired);
         }
-        self.spent.insert(now, u128::from_be_bytes(*nonce))
+        let nonce = u128::from_be_bytes(*nonce);
+        self.spent.insert(now, nonce).map_err(Into::into)
     }
 }
 
@@ -147,48 +157,6 @@ fn message(signed: &[u8], binding: &Binding) -> Vec<u8> {
         message.extend_from_slice(&hash.to_be_bytes());
     }
     message
-}
-
-/// Nonces of spent tokens, in two generations of [`LIFETIME`] each: a nonce is forgotten one to
-/// two lifetimes after it was spent, when its token has long expired.
-struct Spent {
-    current: HashSet<u128>,
-    previous: HashSet<u128>,
-    since: Monotonic,
-    /// Of one generation.
-    capacity: usize,
-}
-
-impl Spent {
-    fn new(capacity: usize) -> Self {
-        Self {
-            current: HashSet::new(),
-            previous: HashSet::new(),
-            since: Monotonic::default(),
-            capacity,
-        }
-    }
-
-    fn insert(&mut self, now: Monotonic, nonce: u128) -> Result<(), TokenError> {
-        let age = now.since(self.since);
-        if age >= LIFETIME {
-            let current = std::mem::take(&mut self.current);
-            self.previous = if age < LIFETIME * 2 {
-                current
-            } else {
-                HashSet::new()
-            };
-            self.since = now;
-        }
-        if self.previous.contains(&nonce) || self.current.contains(&nonce) {
-            return Err(TokenError::Spent);
-        }
-        if self.current.len() >= self.capacity {
-            return Err(TokenError::Full);
-        }
-        self.current.insert(nonce);
-        Ok(())
-    }
 }
 
 const SIGNED_BYTES: usize = 8 + 16;
@@ -272,7 +240,7 @@ mod tests {
                 assert_eq!(tokens.spend(at(s), &other, &binding()), Ok(()));
                 assert!(tokens.spend(at(s), &token, &binding()).is_err(), "{s}");
             }
-            assert!(tokens.spent.current.len() + tokens.spent.previous.len() <= 1_300);
+            assert!(tokens.spent.n_remembered() <= 1_300);
         }
     }
 

@@ -1,5 +1,6 @@
-//! The daemon's own secret: made once from the kernel's randomness, kept in `state_dir/secrets`
-//! (0600). Apart from the store, so that a corrupt store does not change what keys are called.
+//! The daemon's own secrets: made once from the kernel's randomness, kept in `state_dir/secrets`
+//! (0600), one a line. Apart from the store, so that a corrupt store does not change what keys are
+//! called. A file of an earlier version lacks the later lines; they are added, and the first stays.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,6 +15,8 @@ pub const SECRET_BYTES: usize = 32;
 pub struct Secrets {
     /// Hashes API keys and other identifiers for records.
     pub key_hash: [u8; SECRET_BYTES],
+    /// Signs the clearance of those who solved a challenge, so that it outlives the daemon.
+    pub clearance: [u8; SECRET_BYTES],
 }
 
 impl std::fmt::Debug for Secrets {
@@ -41,14 +44,29 @@ pub enum SecretsError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file is not a name and 64 hexadecimal digits.
+    /// A line is not a name and 64 hexadecimal digits.
     #[error(
-        "{}:1: expected `key_hash` and 64 hexadecimal digits; restore the file, or remove it to make new secrets (keys get new hashes)",
+        "{}:{line}: expected `{name}` and 64 hexadecimal digits; restore the file, or remove it to make new secrets (keys get new hashes)",
         path.display()
     )]
     Malformed {
         /// The file.
         path: PathBuf,
+        /// Where in it, from 1.
+        line: usize,
+        /// What the line should begin with.
+        name: &'static str,
+    },
+    /// There is more in the file than secrets of this version.
+    #[error(
+        "{}:{line}: nothing is expected here; remove the line, or run the version that wrote it",
+        path.display()
+    )]
+    Excess {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, from 1.
+        line: usize,
     },
     /// The kernel gave no randomness. Internal.
     #[error("the kernel's random number generator failed")]
@@ -56,36 +74,30 @@ pub enum SecretsError {
 }
 
 impl Secrets {
-    /// Reads `state_dir/secrets`, or makes it.
+    /// Reads `state_dir/secrets`, and makes what it lacks.
     pub fn load_or_create(state_dir: &Path) -> Result<Self, SecretsError> {
         let path = state_dir.join("secrets");
-        match fs::read_to_string(&path) {
+        let (key_hash, clearance) = match fs::read_to_string(&path) {
             Ok(text) => {
                 let mode = fs::metadata(&path).map_err(at(&path))?.permissions().mode() & 0o777;
                 if mode & 0o077 != 0 {
                     return Err(SecretsError::Exposed { path, mode });
                 }
-                Self::parse(&text, &path)
+                let (key_hash, clearance) = parse(&text, &path)?;
+                (Some(key_hash), clearance)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let secrets = Self {
-                    key_hash: random_secret()?,
-                };
-                secrets.write(state_dir, &path).map_err(at(&path))?;
-                Ok(secrets)
-            }
-            Err(source) => Err(SecretsError::Io { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+            Err(source) => return Err(SecretsError::Io { path, source }),
+        };
+        let is_whole = key_hash.is_some() && clearance.is_some();
+        let secrets = Self {
+            key_hash: key_hash.map_or_else(random_secret, Ok)?,
+            clearance: clearance.map_or_else(random_secret, Ok)?,
+        };
+        if !is_whole {
+            secrets.write(state_dir, &path).map_err(at(&path))?;
         }
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self, SecretsError> {
-        let key_hash = text
-            .strip_prefix(KEY_HASH)
-            .and_then(|rest| from_hex(rest.strip_prefix(' ')?))
-            .ok_or_else(|| SecretsError::Malformed {
-                path: path.to_owned(),
-            })?;
-        Ok(Self { key_hash })
+        Ok(secrets)
     }
 
     /// Written aside and renamed: a crash leaves either no secrets or whole ones.
@@ -98,13 +110,42 @@ impl Secrets {
             .mode(0o600)
             .open(&aside)?;
         writeln!(file, "{KEY_HASH} {}", to_hex(&self.key_hash))?;
+        writeln!(file, "{CLEARANCE} {}", to_hex(&self.clearance))?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
         File::open(state_dir)?.sync_all()
     }
 }
 
+/// The first secret, and the second where there is one yet.
+fn parse(text: &str, path: &Path) -> Result<(Secret, Option<Secret>), SecretsError> {
+    let secret = |line: usize, text: &str, name: &'static str| {
+        (text.strip_prefix(name))
+            .and_then(|rest| from_hex(rest.strip_prefix(' ')?))
+            .ok_or_else(|| SecretsError::Malformed {
+                path: path.to_owned(),
+                line,
+                name,
+            })
+    };
+    let mut lines = text.lines();
+    let key_hash = secret(1, lines.next().unwrap_or_default(), KEY_HASH)?;
+    let clearance = (lines.next())
+        .map(|line| secret(2, line, CLEARANCE))
+        .transpose()?;
+    match lines.next() {
+        None => Ok((key_hash, clearance)),
+        Some(_excess) => Err(SecretsError::Excess {
+            path: path.to_owned(),
+            line: 3,
+        }),
+    }
+}
+
+type Secret = [u8; SECRET_BYTES];
+
 const KEY_HASH: &str = "key_hash";
+const CLEARANCE: &str = "clearance";
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> SecretsError {
     let path = path.to_owned();
@@ -148,6 +189,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_an_earlier_version_gets_what_it_lacks() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets");
+        let old = format!("key_hash {}\n", "0a".repeat(32));
+        fs::write(&path, &old).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let secrets = Secrets::load_or_create(directory.path()).unwrap();
+        assert_eq!(secrets.key_hash, [10; 32]);
+        assert_ne!(secrets.clearance, [0; 32]);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with(&old) && text.lines().count() == 2,
+            "{text}"
+        );
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(Secrets::load_or_create(directory.path()).unwrap(), secrets);
+    }
+
+    #[test]
     fn damage_and_exposure_are_refused() {
         let check = |text: &str, mode: u32, expected: &str| {
             let directory = tempfile::tempdir().unwrap();
@@ -166,5 +229,18 @@ mod tests {
         check(&format!("hash {hex}\n"), 0o600, ":1: expected `key_hash`");
         check("key_hash xyz\n", 0o600, ":1: expected `key_hash`");
         check(&format!("key_hash {}\n", "+1".repeat(32)), 0o600, ":1:");
+        check("", 0o600, ":1: expected `key_hash`");
+        let first = format!("key_hash {hex}\n");
+        check(&format!("{first}\n"), 0o600, ":2: expected `clearance`");
+        check(
+            &format!("{first}token {hex}\n"),
+            0o600,
+            ":2: expected `clearance`",
+        );
+        check(
+            &format!("{first}clearance {hex}\nx\n"),
+            0o600,
+            ":3: nothing is expected",
+        );
     }
 }

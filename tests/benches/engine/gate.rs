@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use botguard::audit::writer::AuditLog;
+use botguard::challenge::Challenge;
 use botguard::daemon::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use botguard::daemon::pipeline::{Pipeline, View};
 use botguard::edge::gate::{Asks, Gate as _, RequestHead};
@@ -150,6 +151,12 @@ pub(crate) fn pipeline(
         )?),
         tokens: Arc::new(TokenVerifier::load(&loaded.settings.identity)?),
         lookups: Arc::new(Lookups::new().0),
+        challenge: Arc::new(Challenge::new(
+            loaded.settings.challenge.clone(),
+            "/.botguard/challenge".to_owned(),
+            &[5; 32],
+            &[6; 32],
+        )),
         identity: loaded.settings.identity.clone(),
     };
     let hasher = KeyHasher::new(&[7; 32]);

@@ -4,6 +4,7 @@
 mod allowed;
 mod bad_input;
 mod blocks;
+mod challenge;
 mod collateral;
 mod damage;
 mod datagrams;

@@ -4,13 +4,14 @@
 use super::Complaint;
 
 /// Module and floor; the table that `botguard-user/src/lib.rs` shows.
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 14] = [
     ("words", 1),
     ("engine", 2),
     ("audit", 3),
     ("enforcement", 3),
     ("store", 3),
     ("telemetry", 3),
+    ("challenge", 4),
     ("edge", 4),
     ("intel", 4),
     ("interaction", 4),

@@ -1,13 +1,15 @@
 //! What the engine is told of a request: its head, and what lists and tables say of it. Secrets end
 //! here: what goes on are keyed hashes.
 
-use http::{HeaderMap, Method, header};
+use http::header;
 
 use super::{Pipeline, View};
+use crate::challenge::Holder;
 use crate::edge::gate::RequestHead;
+use crate::edge::reader::reader;
 use crate::edge::redact::{Redactor, without_user};
-use crate::engine::facts::{Clearance, Reader, RequestFacts};
-use crate::words::clock::Monotonic;
+use crate::engine::facts::RequestFacts;
+use crate::words::clock::{Monotonic, Wall};
 use crate::words::identity::Crawler;
 use crate::words::key::KeyRuling;
 
@@ -19,6 +21,8 @@ impl Pipeline {
         let now = self.enforcer.now();
         let judges = (&self.hasher, view.tokens.as_ref());
         let visitor = view.identity.visitor(headers, query, judges, now);
+        let fingerprint = self.fingerprint(head);
+        let holder = Holder::new(visitor.session.as_ref(), fingerprint);
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
@@ -29,10 +33,10 @@ impl Pipeline {
             user: visitor.user,
             authentication: visitor.authentication,
             crawler: crawler(head, view),
-            clearance: Clearance::None,
+            clearance: (view.challenge).clearance(Wall::read(), headers, &holder),
             reader: reader(&head.parts.method, headers),
             host: host(head.authority).into(),
-            fingerprint: self.fingerprint(head),
+            fingerprint,
             method: head.parts.method.clone(),
             // A secret in it would come out again in evidence. Its place keeps a keyed hash.
             path: Redactor::new(&view.identity, &self.hasher)
@@ -40,6 +44,11 @@ impl Pipeline {
                 .into(),
             query: query.into(),
         }
+    }
+
+    /// Whom a challenge and its clearance are for.
+    pub(in crate::daemon) fn holder(&self, head: &RequestHead<'_>) -> Holder {
+        Holder::new(self.session(head).as_ref(), self.fingerprint(head))
     }
 }
 
@@ -55,33 +64,6 @@ fn crawler(head: &RequestHead<'_>, view: &View) -> Crawler {
     )
 }
 
-/// Who would read an answer. Fetch Metadata (W3C) says it best; browsers send it over TLS only, and
-/// old ones not at all.
-fn reader(method: &Method, headers: &HeaderMap) -> Reader {
-    let value = |name| {
-        let value = headers.get(name)?.to_str().ok()?;
-        Some(value.trim().to_ascii_lowercase())
-    };
-    let mode = value("sec-fetch-mode");
-    let is_scripted = matches!(mode.as_deref(), Some("cors" | "same-origin" | "no-cors"))
-        || value("sec-fetch-dest").is_some_and(|destination| destination == "empty");
-    if is_scripted {
-        return Reader::Script;
-    }
-    let accepts_html = (headers.get_all(header::ACCEPT).iter())
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let media = range.split(';').next().unwrap_or_default();
-            media.trim().eq_ignore_ascii_case("text/html")
-        });
-    if accepts_html && matches!(*method, Method::GET | Method::HEAD) {
-        Reader::Page
-    } else {
-        Reader::Program
-    }
-}
-
 /// An authority without user and port, in lower case.
 fn host(authority: &str) -> String {
     let authority = without_user(authority);
@@ -95,56 +77,7 @@ fn host(authority: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    #[test]
-    fn who_would_read_an_answer() {
-        let check = |method: Method, fields: &[(&'static str, &'static str)], expected| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in fields {
-                headers.append(*name, HeaderValue::from_static(value));
-            }
-            assert_eq!(reader(&method, &headers), expected, "{method} {fields:?}");
-        };
-        let page = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-        check(Method::GET, &[("accept", page)], Reader::Page);
-        check(
-            Method::HEAD,
-            &[("accept", "a/b, Text/HTML;q=0.1")],
-            Reader::Page,
-        );
-        check(
-            Method::GET,
-            &[("accept", "a/b"), ("accept", "text/html")],
-            Reader::Page,
-        );
-        check(Method::POST, &[("accept", page)], Reader::Program);
-        check(
-            Method::GET,
-            &[("accept", "text/html5, */*")],
-            Reader::Program,
-        );
-        check(Method::GET, &[], Reader::Program);
-        let navigates = [("accept", page), ("sec-fetch-mode", "navigate")];
-        check(Method::GET, &navigates, Reader::Page);
-        for mode in ["cors", "same-origin", "no-cors", "CORS"] {
-            let fields = [("accept", page), ("sec-fetch-mode", mode)];
-            check(Method::GET, &fields, Reader::Script);
-        }
-        check(Method::POST, &[("sec-fetch-dest", "empty")], Reader::Script);
-        check(
-            Method::GET,
-            &[("sec-fetch-dest", "document")],
-            Reader::Program,
-        );
-        check(
-            Method::GET,
-            &[("sec-fetch-mode", "websocket")],
-            Reader::Program,
-        );
-    }
 
     #[test]
     fn hosts_have_no_port_and_one_case() {

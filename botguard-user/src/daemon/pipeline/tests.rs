@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use http::Request;
+use http::{HeaderName, HeaderValue};
 use tempfile::TempDir;
 
 use super::*;
@@ -24,6 +25,7 @@ use crate::words::address::ClientAddress;
 use crate::words::points::Points;
 
 mod broken;
+mod challenge;
 mod limits;
 
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
@@ -95,6 +97,12 @@ impl Bench {
             tokens: Arc::new(TokenVerifier::load(&loaded.settings.identity).unwrap()),
             identity: loaded.settings.identity,
             lookups: Arc::new(Lookups::new().0),
+            challenge: Arc::new(Challenge::new(
+                loaded.settings.challenge,
+                "/.botguard/challenge".to_owned(),
+                &[5; 32],
+                &[6; 32],
+            )),
         };
         let pipeline = Pipeline::new(
             view,

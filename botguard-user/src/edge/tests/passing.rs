@@ -218,3 +218,80 @@ async fn shutdown_lets_running_requests_end() {
     ));
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn what_is_forwarded_is_told_its_limit_unless_the_application_has_its_own() {
+    let app = upstream(async |request: Request<Incoming>| {
+        let mut response = Response::new(Full::new(Bytes::new()));
+        if request.uri().path().ends_with("/own") {
+            let own = HeaderValue::from_static("\"app\";r=1;t=2");
+            response.headers_mut().insert("ratelimit", own);
+        }
+        response
+    });
+    let edge = start(app.await).await;
+    let mut client = edge.http1().await;
+    for (path, policy, state) in [
+        (
+            "/limited",
+            Some("\"key\";q=120;w=60"),
+            Some("\"key\";r=7;t=30"),
+        ),
+        ("/limited/own", None, Some("\"app\";r=1;t=2")),
+        ("/open", None, None),
+    ] {
+        let request = get(path).body(Empty::<Bytes>::new()).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        let field = |name| {
+            response
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap())
+        };
+        assert_eq!(
+            (field("ratelimit-policy"), field("ratelimit")),
+            (policy, state),
+            "{path}"
+        );
+        client.ready().await.unwrap();
+    }
+}
+
+/// The application says the same of every request: what it was asked to, signed for `id-1`.
+#[tokio::test]
+async fn what_the_application_observes_is_believed_only_if_signed() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, format!("k1:{}\n", "01".repeat(32))).unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, owner_only).unwrap();
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[1; 32]);
+    let sign = |id: &str| {
+        let tag = aws_lc_rs::hmac::sign(&key, format!("observe v1\n{id}\nrecords=3").as_bytes());
+        let tag = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tag);
+        format!("records=3, sig=:{tag}:")
+    };
+    let app = upstream(async |request: Request<Incoming>| {
+        let mut response = Response::new(Full::new(Bytes::new()));
+        let reflected = request.headers()["x-say"].clone();
+        response.headers_mut().insert("botguard-observe", reflected);
+        response
+    })
+    .await;
+    let check = async |lines: &str, said: &str, expected: Option<u64>| {
+        let mut edge = start_with(&[app], lines, "").await;
+        let request = get("/").header("x-say", said).body(Empty::<Bytes>::new());
+        let mut client = edge.http1().await;
+        let response = client.send_request(request.unwrap()).await.unwrap();
+        assert!(!response.headers().contains_key("botguard-observe"));
+        let (facts, _) = edge.finished().await;
+        let records = facts.observation.map(|it| it.records.unwrap());
+        assert_eq!(records, expected, "{lines} {said}");
+    };
+    let file = format!("secret_file = {secret:?}");
+    let believed = format!("{file}\nobserve = true");
+    check(&believed, &sign("id-1"), Some(3)).await;
+    check(&believed, &sign("id-2"), None).await;
+    check(&believed, "records=3", None).await;
+    check(&file, &sign("id-1"), None).await;
+}
