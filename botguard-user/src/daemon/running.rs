@@ -163,7 +163,9 @@ impl Running for Daemon {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.data_files.lock().problem().into_iter().collect()
+        let mut problems = self.audit.problems();
+        problems.extend(self.data_files.lock().problem());
+        problems
     }
 
     fn mode_changed(&self) {

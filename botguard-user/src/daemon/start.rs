@@ -54,7 +54,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     for warning in loaded.warnings() {
         tracing::warn!("{warning}");
     }
-    let audit = Arc::new(AuditLog::open(&settings.audit.path)?);
+    let audit = Arc::new(AuditLog::start(&settings.audit, now.wall)?);
     let data_files = DataFiles::new(Stamps::of(&settings.intel));
     let intel = Arc::new(Intel::load(&settings.intel)?);
 

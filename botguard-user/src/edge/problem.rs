@@ -68,6 +68,13 @@ impl From<Denial> for Problem {
                 detail: "Slow down and try again after the time in Retry-After.".to_owned(),
                 retry_after_s: Some(whole_seconds(retry_after)),
             },
+            Denial::Unrecordable => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                kind: "unrecordable",
+                title: "Service unavailable",
+                detail: "The request cannot be recorded at the moment. Try again.".to_owned(),
+                retry_after_s: Some(1),
+            },
             Denial::Block | Denial::Challenge | Denial::StepUp(_) | Denial::Suspended => Self {
                 status: StatusCode::FORBIDDEN,
                 kind: "blocked",
@@ -177,6 +184,7 @@ mod tests {
             retry_after: Duration::from_millis(ms),
         };
         check(Denial::Block, 403, None);
+        check(Denial::Unrecordable, 503, Some("1"));
         check(throttle(1), 429, Some("1"));
         check(throttle(0), 429, Some("1"));
         check(throttle(2_000), 429, Some("2"));
