@@ -5,6 +5,7 @@
 //! together with another.
 
 mod facts;
+mod headers;
 mod in_flight;
 mod request_id;
 mod ticket;
@@ -15,21 +16,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 
 use self::in_flight::{Recorded, Requests};
 use self::request_id::RequestIds;
-use self::ticket::InFlight;
+use self::ticket::{Ending, InFlight, Redacted};
 use super::enforcer::{BanOutcome, Enforcer};
-use crate::audit::record::{BanRecord, Event};
+use crate::audit::record::{BanRecord, Event, FactsRecord};
 use crate::audit::writer::AuditLog;
 use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
 use crate::edge::identity::{IdentitySettings, KeyHasher};
-use crate::engine::decision::{BanProposal, Decision};
-use crate::engine::facts::{InteractionFacts, ResponseFacts};
+use crate::engine::decision::{BanProposal, Decision, Denial};
+use crate::engine::facts::{InteractionFacts, RequestFacts, ResponseFacts};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
@@ -50,6 +50,10 @@ pub struct Pipeline {
     hasher: KeyHasher,
     ids: RequestIds,
     requests: Requests,
+    /// When the engine began, for records.
+    began: Monotonic,
+    /// When the engine was told of the tokens that requests in flight have spent, by their ids.
+    interactions: Mutex<HashMap<Box<str>, Monotonic>>,
     /// Bans between the deciding request and their settlement; one per source at most.
     settling: Mutex<HashMap<PeerAddress, Settling>>,
 }
@@ -100,6 +104,8 @@ impl Pipeline {
             ids: RequestIds::starting(now, hasher.hash(&now.to_string()).0),
             hasher,
             requests: Requests::default(),
+            began: Monotonic::read(),
+            interactions: Mutex::default(),
             settling: Mutex::default(),
         }
     }
@@ -157,9 +163,15 @@ impl Pipeline {
         }
     }
 
-    /// Somebody touched the page.
-    pub fn interaction(&self, facts: &InteractionFacts) {
-        self.engine.lock().interaction(Monotonic::read(), facts);
+    /// Somebody touched the page, as the request of this id says.
+    pub fn interaction(&self, request_id: &str, facts: &InteractionFacts) {
+        let told = {
+            let mut engine = self.engine.lock();
+            let now = Monotonic::read();
+            engine.interaction(now, facts);
+            now
+        };
+        self.interactions.lock().insert(request_id.into(), told);
     }
 
     /// The key that a request carries.
@@ -215,8 +227,13 @@ impl Pipeline {
 impl Gate for Pipeline {
     fn admit(&self, head: &RequestHead<'_>) -> Admission {
         let view = self.view.load();
-        let facts = self.facts(head, &view);
-        let (decided, elapsed, (decision, pending)) = {
+        let redacted = Redacted::of(head.parts, head.authority, &view, &self.hasher);
+        let facts = RequestFacts {
+            // What is recorded is what is decided on, so that replay decides the same.
+            query: redacted.query(),
+            ..self.facts(head, &view)
+        };
+        let (asked, decided, elapsed, (decision, pending)) = {
             let mut engine = self.engine.lock();
             // Read under the lock, so that the engine's time never runs backwards.
             let start = Monotonic::read();
@@ -228,25 +245,30 @@ impl Gate for Pipeline {
                 Asks::Botguard => (engine.decide_own(&facts), None),
             };
             let end = Monotonic::read();
-            (end, end.since(start), decided)
+            (start, end, end.since(start), decided)
         };
         let request_id = self.ids.next();
         count(&decision, elapsed);
-        let denial = decision.denial.clone();
-        let upstream_headers = upstream_headers(&request_id, &decision);
-        let in_flight = Arc::new(InFlight::new(
-            head,
-            &view,
-            &self.hasher,
-            ticket::Decided {
-                request_id: Arc::clone(&request_id),
-                facts,
-                decision,
-                pending,
-                decided,
-                elapsed,
-            },
-        ));
+        // Whoever would be let through must leave a record; a denial keeps its own answer.
+        let unrecordable = decision.denial.is_none() && !self.audit.admits();
+        let denial = match unrecordable {
+            true => Some(Denial::Unrecordable),
+            false => decision.denial.clone(),
+        };
+        let upstream_headers = headers::to_upstream(&request_id, &decision);
+        let in_flight = Arc::new(InFlight {
+            request_id: Arc::clone(&request_id),
+            policy_hash: Arc::clone(&view.policy_hash),
+            facts,
+            decision,
+            pending,
+            engine: self.began,
+            asked,
+            decided,
+            elapsed,
+            unrecordable,
+            redacted,
+        });
         Admission {
             denial,
             upstream_headers,
@@ -276,12 +298,18 @@ impl Gate for Pipeline {
             broken_off,
         } = *held;
         let recorded = self.requests.end(number);
-        let n_principals = {
+        let (observed, n_principals) = {
             let mut engine = self.engine.lock();
-            if let Some(pending) = &in_flight.pending {
-                engine.observe(Monotonic::read(), pending, response);
-            }
-            engine.principals()
+            let observed = in_flight.pending.as_ref().map(|pending| {
+                let now = Monotonic::read();
+                engine.observe(now, pending, response);
+                now
+            });
+            (observed, engine.principals())
+        };
+        let interaction = match observed {
+            Some(_) => None,
+            None => self.interactions.lock().remove(in_flight.request_id()),
         };
         metrics::principals(n_principals);
         if let Some(upstream) = response.upstream {
@@ -300,10 +328,17 @@ impl Gate for Pipeline {
         let event = match recorded {
             Recorded::No => {
                 let in_flight = Arc::unwrap_or_clone(in_flight);
-                let record = in_flight.into_record(response, broken_off, ban.as_ref());
-                Event::Request(Box::new(record))
+                Event::Request(Box::new(in_flight.into_record(&Ending {
+                    response,
+                    broken_off,
+                    ban: ban.as_ref(),
+                    observed,
+                    interaction,
+                })))
             }
-            Recorded::Partially => Event::Close(in_flight.close_record(response, broken_off)),
+            Recorded::Partially => {
+                Event::Close(in_flight.close_record(response, broken_off, observed))
+            }
         };
         self.audit.record(Wall::read(), event);
         ban.map_or(Closing::Keep, Closing::Ban)
@@ -313,7 +348,10 @@ impl Gate for Pipeline {
         let view = self.view.load();
         let request_id = self.ids.next();
         let network = view.intel.network(request.client.ip());
-        let record = ticket::refused_record(request, &view, &self.hasher, &request_id, network);
+        let redacted = ticket::refused_head(request, &view, &self.hasher);
+        let facts =
+            FactsRecord::unjudged(self.hasher.fingerprint(&request.parts.headers), self.began);
+        let record = ticket::refused_record(request, &view, &request_id, network, redacted, facts);
         metrics::request(
             "default",
             ticket::method_label(&request.parts.method),
@@ -347,28 +385,6 @@ fn count(decision: &Decision, elapsed: Duration) {
     for signal in &decision.score.signals {
         metrics::signal(signal.id);
     }
-}
-
-/// What the application is told. Ids, numbers and names of signals: nothing that a client wrote.
-fn upstream_headers(request_id: &str, decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
-    let signals = (decision.score.signals.iter())
-        .map(|signal| format!("{}={}", signal.id, signal.contribution()))
-        .collect::<Vec<_>>()
-        .join(", ");
-    [
-        ("botguard-request-id", request_id.to_owned()),
-        ("botguard-score", decision.score.score.to_string()),
-        ("botguard-action", decision.action.name().to_owned()),
-        ("botguard-signals", signals),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| {
-        Some((
-            HeaderName::from_static(name),
-            HeaderValue::from_str(&value).ok()?,
-        ))
-    })
-    .collect()
 }
 
 #[cfg(test)]

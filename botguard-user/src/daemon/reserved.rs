@@ -49,7 +49,7 @@ impl ReservedRoutes for Reserved {
         self.interaction.load().owns(path)
     }
 
-    fn answer(&self, head: &RequestHead<'_>, body: Bytes) -> Response<Bytes> {
+    fn answer(&self, head: &RequestHead<'_>, id: &str, body: Bytes) -> Response<Bytes> {
         let request = UiRequest {
             method: &head.parts.method,
             path: head.path,
@@ -64,7 +64,7 @@ impl ReservedRoutes for Reserved {
         };
         let reply = self.interaction.load().answer(Monotonic::read(), &request);
         if let Some(facts) = &reply.interaction {
-            self.pipeline.interaction(facts);
+            self.pipeline.interaction(id, facts);
         }
         reply.response
     }

@@ -12,8 +12,9 @@ pub trait ReservedRoutes: Send + Sync + 'static {
     /// forwarded, known or not.
     fn owns(&self, path: &str) -> bool;
 
-    /// The answer to an admitted request. `body` is whole, and at most [`MAX_BODY_BYTES`] long.
-    fn answer(&self, request: &RequestHead<'_>, body: Bytes) -> Response<Bytes>;
+    /// The answer to an admitted request, which was given this id. `body` is whole, and at most
+    /// [`MAX_BODY_BYTES`] long.
+    fn answer(&self, request: &RequestHead<'_>, id: &str, body: Bytes) -> Response<Bytes>;
 }
 
 /// Longest request body under the reserved prefix; a longer one is answered 413. A token and a
@@ -29,7 +30,7 @@ impl ReservedRoutes for NothingReserved {
         false
     }
 
-    fn answer(&self, _request: &RequestHead<'_>, _body: Bytes) -> Response<Bytes> {
+    fn answer(&self, _request: &RequestHead<'_>, _id: &str, _body: Bytes) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = http::StatusCode::NOT_FOUND;
         response

@@ -131,7 +131,7 @@ impl ReservedRoutes for Echo {
         path.starts_with("/.botguard")
     }
 
-    fn answer(&self, _request: &RequestHead<'_>, body: Bytes) -> Response<Bytes> {
+    fn answer(&self, _request: &RequestHead<'_>, _id: &str, body: Bytes) -> Response<Bytes> {
         Response::new(body)
     }
 }

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use http::Request;
+use http::{HeaderName, HeaderValue, Request};
 use tempfile::TempDir;
 
 use super::*;
+use crate::audit::AuditSettings;
 use crate::audit::record::{Record, RequestRecord};
 use crate::daemon::enforcer::{KernelSide, Start};
 use crate::edge::gate::RequestHead;
@@ -40,17 +41,25 @@ impl Bench {
     }
 
     fn guarding(route_mode: &str, spared: &[&str]) -> Self {
+        Self::with(route_mode, spared, "")
+    }
+
+    fn with(route_mode: &str, spared: &[&str], more: &str) -> Self {
         let text = format!(
             "[intel]\nasn = {ASN_TABLE:?}\n[identity]\napi_key = [\"header:x-api-key\"]\n\
              [[tier]]\nname = \"free\"\nkeys = [\"sk_pub_*\"]\nclient = \"browser\"\n\
              weight = 0.10\nrate = \"120/min\"\nburst = 60\n\
-             [[route]]\npath = \"/users\"\nmode = \"{route_mode}\"\n"
+             [[route]]\npath = \"/users\"\nmode = \"{route_mode}\"\n{more}"
         );
         let loaded = Loaded::parse(Document::from_text(Path::new("b.toml"), text)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let now = Wall::read();
         let (store, contents) = Store::open(directory.path(), Duration::ZERO, now).unwrap();
-        let audit = Arc::new(AuditLog::open(&directory.path().join("audit.jsonl")).unwrap());
+        let settings = AuditSettings {
+            path: directory.path().join("audit.jsonl"),
+            ..loaded.settings.audit.clone()
+        };
+        let audit = Arc::new(AuditLog::start(&settings, now).unwrap());
         let mut guard = NeverBlock::default();
         let spared = spared.iter().map(|network| network.parse().unwrap());
         guard.guard(Guard::Operator, spared);
@@ -119,6 +128,7 @@ impl Bench {
             status: match admission.denial {
                 Some(Denial::Throttle { .. }) => 429,
                 Some(Denial::StepUp(_)) => 401,
+                Some(Denial::Unrecordable) => 503,
                 Some(_) => 403,
                 None => 200,
             },
@@ -383,4 +393,36 @@ fn a_request_that_lasts_is_recorded_before_its_end_and_closed_once() {
     assert_eq!(kinds(), ["whole Some(200)", "partial None"]);
     bench.pipeline.finish(lasting.ticket, &response);
     assert_eq!(kinds(), ["whole Some(200)", "partial None", "close 7"]);
+}
+
+/// With `strict`, whoever would leave no record is not let through, in any mode, until there is
+/// room again; without it everybody is.
+#[test]
+fn strict_lets_nobody_through_unrecorded() {
+    for (strict, mode) in [(true, "enforce"), (true, "log"), (false, "enforce")] {
+        let bench = Bench::with(mode, &[], &format!("[audit]\nstrict = {strict}\n"));
+        assert_eq!(bench.page(SCRAPER, 0), None);
+        bench.audit.flush();
+        // What opens the log now finds a disk that takes nothing.
+        let path = bench.directory.path().join("audit.jsonl");
+        let kept = bench.directory.path().join("kept.jsonl");
+        std::fs::rename(&path, &kept).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        bench.audit.reopen();
+        // The one that finds out is let through; it is kept in memory.
+        assert_eq!(bench.page(SCRAPER, 1), None);
+        bench.audit.flush();
+        let refused = strict.then_some(Denial::Unrecordable);
+        assert_eq!(bench.page(SCRAPER, 2), refused);
+        std::fs::remove_file(&path).unwrap();
+        bench.audit.reopen();
+        bench.audit.flush();
+        assert_eq!(bench.page(SCRAPER, 3), None);
+        let requests = bench.requests();
+        let unrecordable: Vec<_> = (requests.iter())
+            .map(|it| it.decision.unrecordable)
+            .collect();
+        assert_eq!(unrecordable, [false, strict, false]);
+        assert_eq!(bench.audit.lost(), 0);
+    }
 }
