@@ -27,7 +27,11 @@ const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-
 /// An address of AS16509, which the built-in list says is hosting.
 const SCRAPER: &str = "3.5.140.2";
 
+mod replay;
+
 struct Bench {
+    /// The configuration's text.
+    config: String,
     directory: TempDir,
     pipeline: Pipeline,
     audit: Arc<AuditLog>,
@@ -51,13 +55,13 @@ impl Bench {
              weight = 0.10\nrate = \"120/min\"\nburst = 60\n\
              [[route]]\npath = \"/users\"\nmode = \"{route_mode}\"\n{more}"
         );
-        let loaded = Loaded::parse(Document::from_text(Path::new("b.toml"), text)).unwrap();
+        let loaded = Loaded::parse(Document::from_text(Path::new("b.toml"), text.clone())).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let now = Wall::read();
         let (store, contents) = Store::open(directory.path(), Duration::ZERO, now).unwrap();
         let settings = AuditSettings {
             path: directory.path().join("audit.jsonl"),
-            ..loaded.settings.audit.clone()
+            ..loaded.settings.audit
         };
         let audit = Arc::new(AuditLog::start(&settings, now).unwrap());
         let mut guard = NeverBlock::default();
@@ -95,6 +99,7 @@ impl Bench {
             now,
         );
         Self {
+            config: text,
             directory,
             pipeline,
             audit,
