@@ -97,6 +97,18 @@ pub enum BanScope {
     Network,
 }
 
+impl BanScope {
+    /// As it is serialised.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Address => "address",
+            Self::Network => "network",
+        }
+    }
+}
+
 impl DecisionRecord {
     /// Of this decision.
     #[must_use]

@@ -27,7 +27,9 @@ const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-
 /// An address of AS16509, which the built-in list says is hosting.
 const SCRAPER: &str = "3.5.140.2";
 
+mod lasting;
 mod replay;
+mod strict;
 
 struct Bench {
     /// The configuration's text.
@@ -349,85 +351,4 @@ fn what_botguard_answers_itself_is_no_evidence() {
         bench.page(SCRAPER, 0);
     }
     assert_eq!(own("/.botguard/ui"), Some(Denial::Block));
-}
-
-#[test]
-fn a_request_that_lasts_is_recorded_before_its_end_and_closed_once() {
-    let bench = Bench::new("enforce");
-    let admit = || {
-        let (parts, ()) = Request::get("/x").body(()).unwrap().into_parts();
-        bench.pipeline.admit(&RequestHead {
-            parts: &parts,
-            path: "/x",
-            authority: "a",
-            client: ClientAddress::direct(SCRAPER.parse().unwrap()),
-            local: SocketAddr::from(([192, 0, 2, 80], 443)),
-            asks: Asks::Application,
-        })
-    };
-    let response = ResponseFacts {
-        answered_by: AnsweredBy::Upstream,
-        status: 200,
-        bytes_in: 0,
-        bytes_out: 7,
-        upstream: None,
-        total: Duration::from_secs(90),
-        observation: None,
-    };
-    let kinds = || -> Vec<String> {
-        (bench.records().iter())
-            .map(|event| match event {
-                Event::Request(it) if it.partial => format!("partial {:?}", it.http.status),
-                Event::Request(it) => format!("whole {:?}", it.http.status),
-                Event::Close(it) => format!("close {}", it.bytes_out),
-                other => format!("{other:?}"),
-            })
-            .collect()
-    };
-    let start = Now::read();
-    let at = |s| Now {
-        monotonic: start.monotonic.after(Duration::from_secs(s)),
-        wall: start.wall.after(Duration::from_secs(s)),
-    };
-    let (lasting, short) = (admit(), admit());
-    bench.pipeline.finish(short.ticket, &response);
-    bench.pipeline.record_lasting(at(59));
-    assert_eq!(kinds(), ["whole Some(200)"]);
-    bench.pipeline.record_lasting(at(61));
-    bench.pipeline.record_lasting(at(200));
-    assert_eq!(kinds(), ["whole Some(200)", "partial None"]);
-    bench.pipeline.finish(lasting.ticket, &response);
-    assert_eq!(kinds(), ["whole Some(200)", "partial None", "close 7"]);
-}
-
-/// With `strict`, whoever would leave no record is not let through, in any mode, until there is
-/// room again; without it everybody is.
-#[test]
-fn strict_lets_nobody_through_unrecorded() {
-    for (strict, mode) in [(true, "enforce"), (true, "log"), (false, "enforce")] {
-        let bench = Bench::with(mode, &[], &format!("[audit]\nstrict = {strict}\n"));
-        assert_eq!(bench.page(SCRAPER, 0), None);
-        bench.audit.flush();
-        // What opens the log now finds a disk that takes nothing.
-        let path = bench.directory.path().join("audit.jsonl");
-        let kept = bench.directory.path().join("kept.jsonl");
-        std::fs::rename(&path, &kept).unwrap();
-        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        bench.audit.reopen();
-        // The one that finds out is let through; it is kept in memory.
-        assert_eq!(bench.page(SCRAPER, 1), None);
-        bench.audit.flush();
-        let refused = strict.then_some(Denial::Unrecordable);
-        assert_eq!(bench.page(SCRAPER, 2), refused);
-        std::fs::remove_file(&path).unwrap();
-        bench.audit.reopen();
-        bench.audit.flush();
-        assert_eq!(bench.page(SCRAPER, 3), None);
-        let requests = bench.requests();
-        let unrecordable: Vec<_> = (requests.iter())
-            .map(|it| it.decision.unrecordable)
-            .collect();
-        assert_eq!(unrecordable, [false, strict, false]);
-        assert_eq!(bench.audit.lost(), 0);
-    }
 }
