@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod explain;
 pub mod render;
+pub mod replay;
 
 mod access;
 mod events;
@@ -29,6 +30,7 @@ use self::arguments::{
 use self::explain::Explanation;
 use self::lists::{ListError, Source};
 use self::render::Text;
+use self::replay::ReplayError;
 use crate::admin::protocol::{Blame, Failed, Request, Response};
 use crate::audit::search;
 use crate::daemon;
@@ -63,7 +65,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 enum Answer {
     /// Done, or yes.
     Done = 0,
-    /// No: it would pass, or something is degraded.
+    /// No: it would pass, something is degraded, or decisions flip.
     No = 2,
 }
 
@@ -78,11 +80,10 @@ enum CommandError {
     Refused(Failed),
     #[error(transparent)]
     Search(#[from] search::SearchError),
-    #[error(
-        "no request `{id}` in {path} and the files rotated from it; it may be in a compressed one, \
-         or not have ended yet"
-    )]
+    #[error("no request `{id}` in {path} and the files rotated from it; it may not have ended yet")]
     NoRequest { id: String, path: String },
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     #[error(transparent)]
     Daemon(#[from] daemon::StartError),
     #[error(
@@ -102,6 +103,7 @@ impl CommandError {
     const fn exit_status(&self) -> u8 {
         match self {
             Self::Settings(_)
+            | Self::Replay(ReplayError::Settings(_))
             | Self::OwnSession(_)
             | Self::Refused(Failed {
                 blame: Blame::Usage,
@@ -113,6 +115,7 @@ impl CommandError {
             | Self::Access(_)
             | Self::Search(_)
             | Self::NoRequest { .. }
+            | Self::Replay(_)
             | Self::Kernel(_)
             | Self::Daemon(_)
             | Self::List(_)
@@ -147,6 +150,14 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
                 })?;
             show(arguments, &Explanation::of(&found))?;
             return Ok(Answer::Done);
+        }
+        Command::Replay { files } => {
+            let report = replay::replay(&loaded, files)?;
+            show(arguments, &report)?;
+            return Ok(match report.has_flips() {
+                true => Answer::No,
+                false => Answer::Done,
+            });
         }
         Command::Kernel(Kernel::Events { count, duration }) => {
             let bounds = events::Bounds {
@@ -198,12 +209,13 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     Ok(answer(&response))
 }
 
-/// The request of a command that is one by itself; `run`, `explain` and `kernel events` are not, and
+/// The request of a command that is one by itself; `run`, `explain`, `replay` and `kernel events` are not, and
 /// an import is one only with its file.
 fn request(command: &Command) -> Option<Request> {
     Some(match command {
         Command::Run { .. }
         | Command::Explain { .. }
+        | Command::Replay { .. }
         | Command::Block(Block::Import(_))
         | Command::Kernel(Kernel::Events { .. }) => {
             return None;

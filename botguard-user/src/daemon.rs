@@ -24,6 +24,7 @@ mod timers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -95,6 +96,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
 async fn serve(loaded: Loaded) -> Result<(), StartError> {
     // Before anything else, so that an early signal is not the default's end.
     let signals = Signals::catch()?;
+    forbid_core_dumps()?;
     raise_descriptor_limit();
     let Started {
         daemon,
@@ -142,6 +144,15 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
     // The last reference: store and audit log write what is queued as they are dropped.
     drop(daemon);
     tracing::info!("stopped; the kernel filter stays");
+    Ok(())
+}
+
+/// Memory holds keys, cookies and tokens of requests in flight: no core of it is ever written,
+/// neither to a file nor to a collector that `core_pattern` names, and only root may attach a
+/// debugger (prctl(2), PR_SET_DUMPABLE). The limit says so to whoever looks.
+fn forbid_core_dumps() -> std::io::Result<()> {
+    set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     Ok(())
 }
 
@@ -195,5 +206,17 @@ async fn reload(daemon: &Arc<running::Daemon>) {
     let reloaded = tokio::task::spawn_blocking(move || daemon.reload_logged()).await;
     if let Err(error) = reloaded {
         tracing::error!(%error, "reload");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_core_is_written() {
+        forbid_core_dumps().unwrap();
+        assert!(!nix::sys::prctl::get_dumpable().unwrap());
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
     }
 }

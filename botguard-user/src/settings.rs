@@ -150,6 +150,8 @@ impl Loaded {
         enforcement
             .validate()
             .map_err(|error| at(error.to_string()))?;
+        let audit = self.settings.audit.validate();
+        audit.map_err(|error| at(error.to_string()))?;
         Policy::compile(&self.settings.policy_settings(), ban_policy(enforcement)).map_err(
             |error| {
                 // A contradiction is between two places; the message names both.
@@ -196,7 +198,6 @@ impl Loaded {
             warnings.extend(upstream.warnings(name));
         }
         warnings.extend(settings.identity.warnings());
-        warnings.extend(settings.audit.warnings());
         if settings.kernel.backend == Backend::Xdp && settings.kernel.interfaces.is_empty() {
             warnings.push(
                 "kernel.interfaces: empty, so the kernel filters nothing; name the interfaces of \

@@ -86,6 +86,11 @@ impl Botguard {
     ///
     /// Errors: it ended, or does not serve within 20 s; the message has the end of its log.
     pub fn start(&self, lab: &Lab) -> Result<Daemon> {
+        self.start_logging(lab, "info")
+    }
+
+    /// The same with a log of this filter (`BOTGUARD_LOG`).
+    pub fn start_logging(&self, lab: &Lab, filter: &str) -> Result<Daemon> {
         let log = lab.directory().join("daemon.log");
         let output = File::options().create(true).append(true).open(&log)?;
         // A demo that is killed takes its daemon with it.
@@ -96,6 +101,7 @@ impl Botguard {
         command.arg(&self.binary);
         command.arg("run").arg("--config").arg(&self.config);
         command
+            .env("BOTGUARD_LOG", filter)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);

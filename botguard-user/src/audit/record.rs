@@ -4,6 +4,8 @@
 //! decimals that add up to the digit, because
 //! [`crate::words::points::Points`] are.
 
+mod decision;
+mod facts;
 mod request;
 
 use ipnet::IpNet;
@@ -12,10 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::words::block::Origin;
 use crate::words::clock::Wall;
 
+pub use decision::{BanScope, DecisionRecord, EnforcementRecord, LimitRecord, TrustRecord};
+pub use facts::{
+    AuthenticationRecord, CrawlerRecord, FactsRecord, ObservationRecord, StandingRecord, Told,
+    Unreplayable,
+};
 pub use request::{
-    ClientRecord, CloseRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord,
-    IdentityRecord, RequestRecord, SignalRecord, StandingRecord, TimingRecord, groups,
-    microseconds,
+    ClientRecord, CloseRecord, HttpRecord, IdentityRecord, RequestRecord, SignalRecord,
+    TimingRecord, groups, microseconds,
 };
 
 /// Version of the form.
@@ -26,7 +32,7 @@ pub const VERSION: u8 = 1;
 pub struct Record {
     /// [`VERSION`].
     pub v: u8,
-    /// Number of the record in this file, gapless but for what a `gap` record says was lost.
+    /// Number of the record, gapless over all files; what was lost has none.
     pub seq: u64,
     /// When: of a request, when its response ended.
     pub ts: Timestamp,
@@ -47,6 +53,8 @@ pub enum Event {
     Operator(OperatorRecord),
     /// A ban that a request earned took effect.
     Ban(BanRecord),
+    /// A key's state changed, or the operator decided about it.
+    Key(KeyRecord),
     /// Records were lost.
     Gap(GapRecord),
     /// The kernel dropped packets.
@@ -86,6 +94,25 @@ pub struct BanRecord {
     /// Why it is not in the kernel or not on its way to the store.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refused: Option<String>,
+}
+
+/// A change of a key's state, or of what the operator decided about it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct KeyRecord {
+    /// The key, as people are shown it.
+    pub key: String,
+    /// Its public id, as commands name it.
+    pub key_id: String,
+    /// What held before: `ok`, `watch`, `throttled`, `suspended`, or `pinned`.
+    pub from: String,
+    /// What holds now.
+    pub to: String,
+    /// Who: `reputation`, or the operator as the kernel says (SO_PEERCRED), `uid 0`.
+    pub by: String,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// When it ends by itself; `None` is never.
+    pub until: Option<Timestamp>,
 }
 
 /// Records that could not be written.

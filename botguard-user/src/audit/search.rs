@@ -1,12 +1,15 @@
 //! Finds a record again, from the end of the file and in constant memory: what is asked for is
-//! mostly recent, and the file may be larger than memory.
+//! mostly recent, and the file may be larger than memory. Compressed files are read through.
 
-use std::ffi::OsStr;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::lines::Lines;
 use super::record::{Event, Record, RequestRecord};
+use super::rotation::{COMPRESSED, directory, stamp, with_suffix};
+use crate::words::clock::Wall;
 
 /// A request as recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,99 +42,189 @@ pub enum SearchError {
 }
 
 /// The last request of this id, or `None`: in the log, else in the files that were rotated from it
-/// (`audit.jsonl.1`, `audit.jsonl-20261123`), newest first. Compressed ones are not read; a last
-/// line without its end is passed over.
+/// (`audit.jsonl-20261125T143000Z.gz`, `audit.jsonl.1`), newest first. A last line without its end
+/// is passed over.
 ///
 /// Errors: what could not be read, where it is not found in the rest.
 pub fn request(path: &Path, request_id: &str) -> Result<Option<Found>, SearchError> {
+    let wanted = Wanted::new(request_id);
     let mut problem = None;
-    for file in std::iter::once(path.to_owned()).chain(rotated(path)) {
-        match request_in(&file, request_id) {
+    // The log is opened before its directory is listed, so that no rotation slips between them.
+    let mut next = Some(path.to_owned());
+    let mut older = None;
+    while let Some(file) = next {
+        match wanted.last_in(&file) {
             Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => {}
             Err(error) => {
                 problem.get_or_insert(error);
             }
         }
+        let older = older.get_or_insert_with(|| rotated(path).into_iter());
+        next = older.next();
     }
     problem.map_or(Ok(None), Err)
 }
 
-fn request_in(path: &Path, request_id: &str) -> Result<Option<Found>, SearchError> {
-    let unreadable = |source| SearchError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    // As it stands in the line; quoting by serde_json, so that an odd argument finds nothing
-    // instead of something else.
-    let quoted = serde_json::to_string(request_id).unwrap_or_default();
-    let needle = format!("\"request_id\":{quoted}");
-    let file = File::open(path).map_err(unreadable)?;
-    let mut problem = None;
-    for line in LinesFromEnd::new(file).map_err(unreadable)? {
-        let line = line.map_err(unreadable)?;
-        if !contains(&line, needle.as_bytes()) {
-            continue;
-        }
-        match serde_json::from_slice::<Record>(&line) {
-            // A header's value may hold the same text; only the record's own id counts.
-            Ok(record) => {
-                if let Event::Request(request) = &record.event
-                    && request.request_id == request_id
-                {
-                    let request = (**request).clone();
-                    return Ok(Some(Found { record, request }));
-                }
-            }
-            // It may be another kind of record about this request.
-            Err(source) => {
-                problem.get_or_insert_with(|| SearchError::Form {
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        }
-    }
-    problem.map_or(Ok(None), Err)
-}
-
-/// Files that logrotate and its like made of this one, last written first.
-fn rotated(path: &Path) -> Vec<PathBuf> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Vec::new();
-    };
-    let directory = match directory.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => directory,
-    };
-    let is_rotated = |other: &OsStr| {
-        let rest = (other.as_encoded_bytes()).strip_prefix(name.as_encoded_bytes());
-        rest.is_some_and(|rest| {
-            matches!(rest.first(), Some(b'.' | b'-')) && rest.last().is_some_and(u8::is_ascii_digit)
-        })
-    };
-    // A directory that cannot be listed has nothing to offer; the log itself was tried.
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .filter(|entry| is_rotated(&entry.file_name()))
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-        .collect();
-    files.sort_unstable_by(|one, other| other.cmp(one));
-    files.into_iter().map(|(_modified, file)| file).collect()
-}
-
-/// Number of the last whole record of the file, if it has one that can be read.
+/// Number of the last whole record of the log, or of the newest rotated file that has one.
+///
+/// Errors: the log cannot be read.
 pub fn last_sequence(path: &Path) -> io::Result<Option<u64>> {
+    if let Some(last) = last_sequence_in(path)? {
+        return Ok(Some(last));
+    }
+    // A rotated file that cannot be read has no more to say than one that is gone.
+    let older = rotated(path);
+    Ok((older.iter()).find_map(|file| last_sequence_in(file).ok().flatten()))
+}
+
+fn last_sequence_in(path: &Path) -> io::Result<Option<u64>> {
     #[derive(serde::Deserialize)]
     struct Sequence {
         seq: u64,
     }
-    for line in LinesFromEnd::new(File::open(path)?)? {
-        if let Ok(Sequence { seq }) = serde_json::from_slice(&line?) {
-            return Ok(Some(seq));
+    let sequence = |line: &[u8]| {
+        serde_json::from_slice(line)
+            .ok()
+            .map(|Sequence { seq }| seq)
+    };
+    if !is_compressed(path) {
+        for line in LinesFromEnd::new(File::open(path)?)? {
+            if let Some(last) = sequence(&line?) {
+                return Ok(Some(last));
+            }
+        }
+        return Ok(None);
+    }
+    let mut last = None;
+    for line in Lines::open(path)? {
+        last = sequence(&line?).or(last);
+    }
+    Ok(last)
+}
+
+/// A request's id, and how it stands in a line.
+struct Wanted<'a> {
+    request_id: &'a str,
+    needle: String,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(request_id: &'a str) -> Self {
+        // Quoting by serde_json, so that an odd argument finds nothing instead of something else.
+        let quoted = serde_json::to_string(request_id).unwrap_or_default();
+        Self {
+            request_id,
+            needle: format!("\"request_id\":{quoted}"),
         }
     }
-    Ok(None)
+
+    /// The last of a file: from its end, or, of a compressed one, through all of it.
+    fn last_in(&self, path: &Path) -> Result<Option<Found>, SearchError> {
+        let unreadable = |source| SearchError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut problem = None;
+        let mut last = None;
+        if is_compressed(path) {
+            for line in Lines::open(path).map_err(unreadable)? {
+                match self.found(&line.map_err(unreadable)?) {
+                    Ok(found) => last = found.or(last),
+                    Err(source) => problem = Some(source),
+                }
+            }
+        } else {
+            let file = match File::open(path) {
+                // Compressed between the listing and now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let compressed = with_suffix(path, COMPRESSED);
+                    return match compressed.exists() {
+                        true => self.last_in(&compressed),
+                        false => Err(unreadable(error)),
+                    };
+                }
+                file => file.map_err(unreadable)?,
+            };
+            for line in LinesFromEnd::new(file).map_err(unreadable)? {
+                match self.found(&line.map_err(unreadable)?) {
+                    Ok(None) => {}
+                    Ok(found) => {
+                        last = found;
+                        break;
+                    }
+                    Err(source) => problem = problem.or(Some(source)),
+                }
+            }
+        }
+        match (last, problem) {
+            (Some(found), _) => Ok(Some(found)),
+            (None, None) => Ok(None),
+            (None, Some(source)) => Err(SearchError::Form {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// The request, if this line is its record.
+    ///
+    /// Errors: the line has the id and not the form; it may be another kind of record about it.
+    fn found(&self, line: &[u8]) -> Result<Option<Found>, serde_json::Error> {
+        if !contains(line, self.needle.as_bytes()) {
+            return Ok(None);
+        }
+        let record: Record = serde_json::from_slice(line)?;
+        // A header's value may hold the same text; only the record's own id counts.
+        match &record.event {
+            Event::Request(request) if request.request_id == self.request_id => {
+                let request = (**request).clone();
+                Ok(Some(Found { record, request }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Files that botguard, logrotate and its like made of this one, last written first. Of one that is
+/// there twice, since compressing it was cut off, only the plain one.
+fn rotated(path: &Path) -> Vec<PathBuf> {
+    let Some(name) = path.file_name() else {
+        return Vec::new();
+    };
+    let written = |other: &Path| {
+        if let Some(at) = stamp(path, other) {
+            return Some(at);
+        }
+        let rest = (other.file_name()?.as_encoded_bytes()).strip_prefix(name.as_encoded_bytes())?;
+        let rest = rest.strip_suffix(COMPRESSED.as_bytes()).unwrap_or(rest);
+        let is_rotated = matches!(rest.first(), Some(b'.' | b'-'))
+            && rest.last().is_some_and(u8::is_ascii_digit);
+        let modified = is_rotated.then(|| std::fs::metadata(other).ok()?.modified().ok())??;
+        let since_epoch = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(Wall::default().after(since_epoch))
+    };
+    // A directory that cannot be listed has nothing to offer; the log itself was tried.
+    let entries = std::fs::read_dir(directory(path))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter_map(|other| Some((written(&other)?, other)))
+        .collect();
+    files.sort_unstable_by(|one, other| other.cmp(one));
+    let names: HashSet<_> = files.iter().map(|(_, file)| file.clone()).collect();
+    (files.into_iter())
+        .map(|(_written, file)| file)
+        .filter(|file| !(is_compressed(file) && names.contains(&file.with_extension(""))))
+        .collect()
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.as_os_str()
+        .as_encoded_bytes()
+        .ends_with(COMPRESSED.as_bytes())
 }
 
 /// Whole lines, last first, without their line feeds. What follows the last line feed is a line
@@ -204,6 +297,11 @@ fn contains(line: &[u8], needle: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
     use crate::audit::record;
     use proptest::prelude::*;
@@ -250,7 +348,7 @@ mod tests {
         let record = Record {
             v: record::VERSION,
             seq: 0,
-            ts: record::Timestamp(crate::words::clock::Wall::from_unix_ms(0)),
+            ts: record::Timestamp(Wall::from_unix_ms(0)),
             event: Event::Request(Box::new(request)),
         };
         record.to_line().unwrap()
@@ -265,16 +363,29 @@ mod tests {
         };
         write("audit.jsonl.1", "r1", 201);
         write("audit.jsonl-20261123", "r2", 202);
-        write("audit.jsonl.2.gz", "r3", 203);
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder
+            .write_all(&[line("r0", 200), line("r3", 103), line("r3", 203)].concat())
+            .unwrap();
+        let zipped = encoder.finish().unwrap();
+        std::fs::write(directory.path().join("audit.jsonl.2.gz"), &zipped).unwrap();
+        std::fs::write(
+            directory.path().join("audit.jsonl-20261125T143000Z.gz"),
+            "cut off",
+        )
+        .unwrap();
+        write("audit.jsonl-20261125T143000Z", "r5", 205);
         write("other.jsonl.1", "r4", 204);
         let status =
             |id: &str| request(&log, id).map(|it| it.and_then(|it| it.request.http.status));
         assert_eq!(status("r1").unwrap(), Some(201));
-        assert!(matches!(status("r3"), Err(SearchError::Io { .. })));
+        assert!(matches!(status("r6"), Err(SearchError::Io { .. })));
         write("audit.jsonl", "r1", 200);
         assert_eq!(status("r1").unwrap(), Some(200));
         assert_eq!(status("r2").unwrap(), Some(202));
-        assert_eq!(status("r3").unwrap(), None);
+        assert_eq!(status("r3").unwrap(), Some(203));
+        assert_eq!(status("r5").unwrap(), Some(205));
+        assert_eq!(status("r6").unwrap(), None);
         assert_eq!(status("r4").unwrap(), None);
     }
 

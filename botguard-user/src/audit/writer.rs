@@ -1,18 +1,23 @@
 //! Appends records in a thread of its own. Traffic never waits for the disk: a record that finds
-//! the queue full, or the disk, is lost, counted, and reported by a `gap` record as soon as one
-//! can be written.
+//! the queue full, or the disk for long, is lost, counted, and reported by a `gap` record as soon
+//! as one can be written. With `[audit] strict` there is [`AuditLog::admits`] to ask beforehand.
+//!
+//! Memory: at most [`QUEUE_RECORDS`] records of about 4 KiB each (64 MiB), and what `appender`
+//! retains (8 MiB). Heads are bounded to 64 KiB by the edge, so that records of nothing but the
+//! largest heads come to 1 GiB.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
-use super::record::{Event, GapRecord, Record, Timestamp, VERSION};
-use super::search;
+use super::AuditSettings;
+use super::appender::Appender;
+use super::archive::{Archive, Chores};
+use super::health::Health;
+use super::record::Event;
+use super::rotation::{Rotate, open_append};
 use crate::words::clock::Wall;
 
 /// The open log. Dropped, it writes what is queued and ends.
@@ -20,7 +25,15 @@ use crate::words::clock::Wall;
 pub struct AuditLog {
     queue: Option<SyncSender<Command>>,
     thread: Option<JoinHandle<()>>,
-    lost: Arc<AtomicU64>,
+    health: Arc<Health>,
+    unrecorded: Unrecorded,
+}
+
+/// What becomes of a request that cannot be recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Unrecorded {
+    Passes,
+    IsRefused,
 }
 
 /// The log could not be opened. The configuration's fault.
@@ -33,53 +46,96 @@ pub struct AuditError {
 
 impl AuditLog {
     /// Opens `path` for appending, making it and its directory if they are missing, and starts
-    /// the writer.
+    /// the writer. It does not rotate: for commands.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
-        let failed = |source| AuditError {
-            path: path.to_owned(),
-            source,
+        let health = Arc::default();
+        let appender = Appender::open(path, Rotate::Off, None, Arc::clone(&health));
+        Self::running(appender, health, Unrecorded::Passes).map_err(at(path))
+    }
+
+    /// The same for the daemon, which rotates.
+    pub fn start(settings: &AuditSettings, now: Wall) -> Result<Self, AuditError> {
+        let path = &settings.path;
+        // The directory, before anything looks for rotated files in it.
+        open_append(path).map_err(at(path))?;
+        let health = Arc::default();
+        let chores = Chores {
+            log: path.clone(),
+            keep: settings.keep,
+            compress: settings.compress,
         };
-        let file = open_append(path).map_err(failed)?;
-        let last = search::last_sequence(path).map_err(failed)?;
-        let lost = Arc::new(AtomicU64::new(0));
-        let (queue, commands) = sync_channel(QUEUE_RECORDS);
+        let archive = match settings.rotate {
+            Rotate::Off => None,
+            Rotate::At(_) => {
+                Some(Archive::start(chores, Arc::clone(&health), now).map_err(at(path))?)
+            }
+        };
+        let appender = Appender::open(path, settings.rotate, archive, Arc::clone(&health));
+        let unrecorded = match settings.strict {
+            true => Unrecorded::IsRefused,
+            false => Unrecorded::Passes,
+        };
+        Self::running(appender, health, unrecorded).map_err(at(path))
+    }
+
+    fn running(
+        appender: io::Result<Appender>,
+        health: Arc<Health>,
+        unrecorded: Unrecorded,
+    ) -> io::Result<Self> {
         let mut writer = Writer {
-            path: path.to_owned(),
-            file,
-            next_sequence: last.map_or(0, |last| last + 1),
-            lost: Arc::clone(&lost),
-            reported_lost: 0,
-            pending: Pending::default(),
-            line_is_open: ends_torn(path).map_err(failed)?,
+            appender: appender?,
+            health: Arc::clone(&health),
         };
+        let (queue, commands) = sync_channel(QUEUE_RECORDS);
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || writer.run(&commands))
-            .map_err(failed)?;
+            .spawn(move || writer.run(&commands))?;
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
-            lost,
+            health,
+            unrecorded,
         })
     }
 
     /// Queues a record. Never blocks.
     pub fn record(&self, at: Wall, event: Event) {
+        self.health.enqueue();
         let queued = self
             .queue
             .as_ref()
             .is_some_and(|queue| queue.try_send(Command::Append(at, event)).is_ok());
         if !queued {
-            lose(&self.lost, 1);
+            self.health.dequeue();
+            self.health.lose(1);
         }
     }
 
-    /// Opens the file anew, after the records queued so far: after a rotation.
+    /// Whether a request may pass as far as this log is concerned: always, but with `strict` only
+    /// while [`Self::is_recording`]. Two atomic reads.
+    #[must_use]
+    pub fn admits(&self) -> bool {
+        match self.unrecorded {
+            Unrecorded::Passes => true,
+            Unrecorded::IsRefused => self.is_recording(),
+        }
+    }
+
+    /// Whether what is recorded now will be in the file: the last write succeeded, and the last
+    /// quarter of the queue is free for requests that were admitted before.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        !self.health.is_failing() && self.health.n_queued() < QUEUE_RECORDS / 4 * 3
+    }
+
+    /// Opens the file anew, after the records queued so far: after a rotation by others.
     pub fn reopen(&self) {
         self.command(Command::Reopen);
     }
 
-    /// Waits until the records queued so far were handed to the operating system.
+    /// Waits until the records queued so far were handed to the operating system, or are known to
+    /// wait for the disk.
     pub fn flush(&self) {
         let (done, flushed) = sync_channel(1);
         self.command(Command::Flush(done));
@@ -90,7 +146,13 @@ impl AuditLog {
     /// Records lost since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.health.n_lost()
+    }
+
+    /// What does not work as configured; empty is well.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.health.problems()
     }
 
     fn command(&self, command: Command) {
@@ -111,11 +173,15 @@ impl Drop for AuditLog {
     }
 }
 
-/// About 2 KiB each; a second of traffic at the rate of one core.
-const QUEUE_RECORDS: usize = 16_384;
+fn at(path: &Path) -> impl Fn(io::Error) -> AuditError {
+    move |source| AuditError {
+        path: path.to_owned(),
+        source,
+    }
+}
 
-/// Written at once when this much has gathered, though more is queued.
-const BATCH_BYTES: usize = 256 * 1024;
+/// A second of traffic at the rate of one core.
+const QUEUE_RECORDS: usize = 16_384;
 
 enum Command {
     Append(Wall, Event),
@@ -124,23 +190,8 @@ enum Command {
 }
 
 struct Writer {
-    path: PathBuf,
-    file: File,
-    next_sequence: u64,
-    /// All that were lost, shared with the callers.
-    lost: Arc<AtomicU64>,
-    /// Those of them that a `gap` record has told of. `reported_lost <= lost`.
-    reported_lost: u64,
-    pending: Pending,
-    /// Whether the file may end in the middle of a line.
-    line_is_open: bool,
-}
-
-/// Rendered lines that were not written yet.
-#[derive(Default)]
-struct Pending {
-    bytes: Vec<u8>,
-    n_records: u64,
+    appender: Appender,
+    health: Arc<Health>,
 }
 
 impl Writer {
@@ -150,128 +201,31 @@ impl Writer {
                 Ok(command) => command,
                 Err(TryRecvError::Empty) => {
                     // Nothing more to gather: whoever follows the file sees it now.
-                    self.write_pending();
+                    self.appender.write();
                     match commands.recv() {
                         Ok(command) => command,
-                        Err(_closed) => return,
+                        Err(_closed) => return self.appender.close(),
                     }
                 }
-                Err(TryRecvError::Disconnected) => return self.write_pending(),
+                Err(TryRecvError::Disconnected) => return self.appender.close(),
             };
             match command {
                 Command::Append(at, event) => {
-                    self.append(at, event);
-                    if self.pending.bytes.len() >= BATCH_BYTES {
-                        self.write_pending();
+                    self.health.dequeue();
+                    self.appender.append(at, event);
+                    if self.appender.has_batch() {
+                        self.appender.write();
                     }
                 }
-                Command::Reopen => {
-                    self.write_pending();
-                    self.reopen();
-                }
+                Command::Reopen => self.appender.reopen(),
                 Command::Flush(done) => {
-                    self.write_pending();
+                    self.appender.write_now();
                     // A caller that no longer waits does not need the answer.
                     let _sent: Result<(), _> = done.send(());
                 }
             }
         }
     }
-
-    fn append(&mut self, at: Wall, event: Event) {
-        let lost = self.lost.load(Ordering::Relaxed);
-        if lost > self.reported_lost {
-            let gap = GapRecord {
-                lost: lost - self.reported_lost,
-            };
-            self.reported_lost = lost;
-            self.render(at, Event::Gap(gap));
-        }
-        self.render(at, event);
-    }
-
-    fn render(&mut self, at: Wall, event: Event) {
-        let record = Record {
-            v: VERSION,
-            seq: self.next_sequence,
-            ts: Timestamp(at),
-            event,
-        };
-        match record.to_line() {
-            Ok(line) => {
-                self.next_sequence += 1;
-                self.pending.bytes.extend_from_slice(&line);
-                self.pending.n_records += 1;
-            }
-            Err(error) => {
-                tracing::error!(%error, "audit record cannot be rendered");
-                lose(&self.lost, 1);
-            }
-        }
-    }
-
-    fn write_pending(&mut self) {
-        let Pending { bytes, n_records } = std::mem::take(&mut self.pending);
-        if bytes.is_empty() {
-            return;
-        }
-        let result = if self.line_is_open {
-            self.file.write_all(b"\n")
-        } else {
-            Ok(())
-        };
-        if let Err(error) = result.and_then(|()| self.file.write_all(&bytes)) {
-            tracing::error!(%error, path = %self.path.display(), n_records, "audit records lost");
-            // Some of the lines may be whole in the file; to say more than were lost is the
-            // honest side to be wrong on. The gap record itself may have been among them.
-            lose(&self.lost, n_records);
-            self.line_is_open = true;
-        } else {
-            self.line_is_open = false;
-        }
-    }
-
-    fn reopen(&mut self) {
-        match open_append(&self.path) {
-            Ok(file) => self.file = file,
-            Err(error) => {
-                tracing::error!(%error, path = %self.path.display(), "audit log not reopened, the old file stays");
-            }
-        }
-    }
-}
-
-fn lose(lost: &AtomicU64, n_records: u64) {
-    lost.fetch_add(n_records, Ordering::Relaxed);
-    metrics::counter!("botguard_audit_lost_total").increment(n_records);
-}
-
-/// Whether a crash left a line without its end.
-fn ends_torn(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
-}
-
-fn open_append(path: &Path) -> io::Result<File> {
-    if let Some(directory) = path.parent()
-        && !directory.as_os_str().is_empty()
-    {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(directory)?;
-    }
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
 }
 
 #[cfg(test)]

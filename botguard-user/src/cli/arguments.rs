@@ -18,7 +18,8 @@ use crate::words::units::Span;
     name = "botguard",
     version,
     after_help = "Exit status: 0 done, or the answer is yes; 1 failed; 2 the answer is no \
-                  (would-block: it would pass; status: something is degraded); 64 bad usage or \
+                  (would-block: it would pass; status: something is degraded; replay: decisions \
+                  flip); 64 bad usage or \
                   configuration."
 )]
 pub struct Arguments {
@@ -80,6 +81,13 @@ pub enum Command {
     Explain {
         /// Botguard-Request-Id of the request
         request_id: String,
+    },
+    /// Run recorded requests through the engine again, under the policy of the configuration, and
+    /// show the decisions that flip
+    Replay {
+        /// Audit logs in the order of their time, compressed or not; `-` reads standard input
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
     },
 }
 

@@ -1,44 +1,39 @@
-//! The way of a request through botguard: the edge asks ([`Gate`]), facts are gathered, the engine
+//! The way of a request through botguard: the edge asks ([`gate`]), facts are gathered, the engine
 //! decides, the audit log keeps it, the enforcer carries out what it earned.
 //!
 //! Nothing here waits: no disk, no network. The engine's lock is held for one decision, and never
 //! together with another.
 
 mod facts;
+mod gate;
+mod headers;
 mod in_flight;
 mod request_id;
-mod telling;
 mod ticket;
 mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use self::in_flight::{Recorded, Requests};
+use self::in_flight::Requests;
 use self::request_id::RequestIds;
-use self::telling::upstream_headers;
 use self::ticket::InFlight;
 use super::enforcer::{BanOutcome, Enforcer};
 use crate::audit::record::{BanRecord, Event};
 use crate::audit::writer::AuditLog;
 use crate::challenge::Challenge;
-use crate::edge::gate::{
-    Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
-};
+use crate::edge::gate::{BrokenBy, RequestHead};
 use crate::edge::identity::jwt::TokenVerifier;
 use crate::edge::identity::{IdentitySettings, KeyHasher};
-use crate::edge::observe::Observed;
-use crate::engine::decision::{BanProposal, Decision};
-use crate::engine::facts::{InteractionFacts, Observation, ResponseFacts};
+use crate::engine::decision::BanProposal;
+use crate::engine::facts::InteractionFacts;
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
 use crate::intel::crawlers::Lookups;
-use crate::telemetry::metrics;
 use crate::words::address::PeerAddress;
 use crate::words::block::Origin;
 use crate::words::clock::{Monotonic, Now, Wall};
@@ -55,6 +50,10 @@ pub struct Pipeline {
     hasher: KeyHasher,
     ids: RequestIds,
     requests: Requests,
+    /// When the engine began, for records.
+    began: Monotonic,
+    /// When the engine was told of the tokens that requests in flight have spent, by their ids.
+    interactions: Mutex<HashMap<Box<str>, Monotonic>>,
     /// Bans between the deciding request and their settlement; one per source at most.
     settling: Mutex<HashMap<PeerAddress, Settling>>,
 }
@@ -111,6 +110,8 @@ impl Pipeline {
             ids: RequestIds::starting(now, hasher.hash(&now.to_string()).0),
             hasher,
             requests: Requests::default(),
+            began: Monotonic::read(),
+            interactions: Mutex::default(),
             settling: Mutex::default(),
         }
     }
@@ -176,9 +177,15 @@ impl Pipeline {
         }
     }
 
-    /// Somebody touched the page.
-    pub fn interaction(&self, facts: &InteractionFacts) {
-        self.engine.lock().interaction(Monotonic::read(), facts);
+    /// Somebody touched the page, as the request of this id says.
+    pub fn interaction(&self, request_id: &str, facts: &InteractionFacts) {
+        let told = {
+            let mut engine = self.engine.lock();
+            let now = Monotonic::read();
+            engine.interaction(now, facts);
+            now
+        };
+        self.interactions.lock().insert(request_id.into(), told);
     }
 
     /// The key that a request carries.
@@ -239,149 +246,6 @@ impl Pipeline {
             refused,
         };
         self.audit.record(now.wall, Event::Ban(record));
-    }
-}
-
-impl Gate for Pipeline {
-    fn admit(&self, head: &RequestHead<'_>) -> Admission {
-        let view = self.view.load();
-        let facts = self.facts(head, &view);
-        let (decided, elapsed, (decision, pending)) = {
-            let mut engine = self.engine.lock();
-            // Read under the lock, so that the engine's time never runs backwards.
-            let start = Monotonic::read();
-            let decided = match head.asks {
-                Asks::Application => {
-                    let (decision, pending) = engine.decide(start, &facts);
-                    (decision, Some(pending))
-                }
-                Asks::Botguard => (engine.decide_own(&facts), None),
-            };
-            let end = Monotonic::read();
-            (end, end.since(start), decided)
-        };
-        let request_id = self.ids.next();
-        count(&decision, elapsed);
-        let denial = decision.denial.clone();
-        let limit = decision.limit.clone();
-        let upstream_headers = upstream_headers(&request_id, &decision);
-        let in_flight = Arc::new(InFlight::new(
-            head,
-            &view,
-            &self.hasher,
-            ticket::Decided {
-                request_id: Arc::clone(&request_id),
-                facts,
-                decision,
-                pending,
-                decided,
-                elapsed,
-            },
-        ));
-        Admission {
-            denial,
-            limit,
-            upstream_headers,
-            request_id,
-            ticket: Ticket(Box::new(Held {
-                number: self.requests.begin(Arc::clone(&in_flight)),
-                in_flight,
-                broken_off: None,
-            })),
-        }
-    }
-
-    fn broken_off(&self, ticket: &mut Ticket, by: BrokenBy) {
-        if let Some(held) = ticket.0.downcast_mut::<Held>() {
-            held.broken_off = Some(by);
-        }
-    }
-
-    fn observation(&self, observed: &Observed) -> Observation {
-        observed.kept(|name| Some(self.hasher.user(name)))
-    }
-
-    fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {
-        let Ok(held) = ticket.0.downcast::<Held>() else {
-            // Every ticket is made by `admit`, above.
-            return Closing::Keep;
-        };
-        let Held {
-            number,
-            in_flight,
-            broken_off,
-        } = *held;
-        let recorded = self.requests.end(number);
-        let n_principals = {
-            let mut engine = self.engine.lock();
-            if let Some(pending) = &in_flight.pending {
-                engine.observe(Monotonic::read(), pending, response);
-            }
-            engine.principals()
-        };
-        metrics::principals(n_principals);
-        if let Some(upstream) = response.upstream {
-            metrics::upstream(upstream);
-        }
-        metrics::request(
-            &in_flight.decision.route,
-            ticket::method_label(&in_flight.facts.method),
-            response.status,
-        );
-        let ban = self.earned(&in_flight);
-        if let Some(ban) = &ban {
-            let mut settling = self.settling.lock();
-            settling.insert(ban.target, in_flight.settling());
-        }
-        let event = match recorded {
-            Recorded::No => {
-                let in_flight = Arc::unwrap_or_clone(in_flight);
-                let record = in_flight.into_record(response, broken_off, ban.as_ref());
-                Event::Request(Box::new(record))
-            }
-            Recorded::Partially => Event::Close(in_flight.close_record(response, broken_off)),
-        };
-        self.audit.record(Wall::read(), event);
-        ban.map_or(Closing::Keep, Closing::Ban)
-    }
-
-    fn refused(&self, request: &RefusedRequest<'_>) -> Option<Arc<str>> {
-        let view = self.view.load();
-        let request_id = self.ids.next();
-        let network = view.intel.network(request.client.ip());
-        let record = ticket::refused_record(request, &view, &self.hasher, &request_id, network);
-        metrics::request(
-            "default",
-            ticket::method_label(&request.parts.method),
-            request.status,
-        );
-        self.audit
-            .record(Wall::read(), Event::Request(Box::new(record)));
-        Some(request_id)
-    }
-
-    fn settle(&self, ban: BanProposal) {
-        let settling = self.settling.lock().remove(&ban.target);
-        let outcome = waiting::ban(&self.enforcer, &ban);
-        if let Some(settling) = settling {
-            self.record_ban(&settling, &ban, &outcome, Now::read());
-        }
-    }
-}
-
-fn count(decision: &Decision, elapsed: Duration) {
-    metrics::score(decision.score.score.as_decimal(), elapsed);
-    metrics::decision(
-        &decision.route,
-        decision.action.name(),
-        match decision.mode {
-            Mode::Off => "off",
-            Mode::Log => "log",
-            Mode::Enforce => "enforce",
-        },
-    );
-    for signal in &decision.score.signals {
-        metrics::signal(signal.id);
     }
 }
 

@@ -50,14 +50,14 @@ impl ReservedRoutes for Reserved {
         self.interaction.load().owns(path)
     }
 
-    fn answer(&self, head: &RequestHead<'_>, body: Bytes, request_id: &str) -> Response<Bytes> {
+    fn answer(&self, head: &RequestHead<'_>, id: &str, body: Bytes) -> Response<Bytes> {
         let challenge = &self.pipeline.view().challenge;
         if head.path == challenge.path() {
             let request = ChallengeRequest {
                 method: &head.parts.method,
                 body: &body,
                 holder: self.pipeline.holder(head),
-                request_id,
+                request_id: id,
             };
             return challenge.answer(Now::read(), &request);
         }
@@ -76,7 +76,7 @@ impl ReservedRoutes for Reserved {
         };
         let reply = self.interaction.load().answer(Monotonic::read(), &request);
         if let Some(facts) = &reply.interaction {
-            self.pipeline.interaction(facts);
+            self.pipeline.interaction(id, facts);
         }
         reply.response
     }

@@ -166,7 +166,9 @@ impl Running for Daemon {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.data_files.lock().problems()
+        let mut problems = self.audit.problems();
+        problems.extend(self.data_files.lock().problems());
+        problems
     }
 
     fn mode_changed(&self) {

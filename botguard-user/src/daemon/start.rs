@@ -57,7 +57,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     for warning in loaded.warnings() {
         tracing::warn!("{warning}");
     }
-    let audit = Arc::new(AuditLog::open(&settings.audit.path)?);
+    let audit = Arc::new(AuditLog::start(&settings.audit, now.wall)?);
     let Data {
         intel,
         tokens,

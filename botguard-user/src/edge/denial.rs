@@ -35,6 +35,14 @@ pub(super) fn answer(
             "The request was refused. Quote the request id when asking why.",
         )
         .response(Some(request_id)),
+        Denial::Unrecordable => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Own("unrecordable"),
+            "Service unavailable",
+            "The request cannot be recorded at the moment. Try again.",
+        )
+        .with_field(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        .response(Some(request_id)),
         Denial::Suspended => refusal(
             "key-suspended",
             "API key suspended",

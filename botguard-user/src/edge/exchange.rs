@@ -86,7 +86,7 @@ impl Exchange {
                 Ok(Ok(body)) => {
                     let body = body.to_bytes();
                     bytes.add(body.len());
-                    edge.reserved.answer(&head, body, &id)
+                    edge.reserved.answer(&head, &id, body)
                 }
                 Ok(Err(_too_long_or_broken)) => problem::reserved_body().response(Some(&id)),
                 Err(_elapsed) => Problem::from(&UpstreamFailure::ClientStalled).response(Some(&id)),

@@ -12,8 +12,9 @@ pub trait ReservedRoutes: Send + Sync + 'static {
     /// forwarded, known or not.
     fn owns(&self, path: &str) -> bool;
 
-    /// The answer to an admitted request. `body` is whole, and at most [`MAX_BODY_BYTES`] long.
-    fn answer(&self, request: &RequestHead<'_>, body: Bytes, request_id: &str) -> Response<Bytes>;
+    /// The answer to an admitted request, which was given this id. `body` is whole, and at most
+    /// [`MAX_BODY_BYTES`] long.
+    fn answer(&self, request: &RequestHead<'_>, id: &str, body: Bytes) -> Response<Bytes>;
 
     /// The page that lets a browser through once it has solved it; its status is the edge's to
     /// say. Without one, the client gets a problem document.
@@ -49,12 +50,7 @@ impl ReservedRoutes for NothingReserved {
         false
     }
 
-    fn answer(
-        &self,
-        _request: &RequestHead<'_>,
-        _body: Bytes,
-        _request_id: &str,
-    ) -> Response<Bytes> {
+    fn answer(&self, _request: &RequestHead<'_>, _id: &str, _body: Bytes) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = http::StatusCode::NOT_FOUND;
         response

@@ -144,7 +144,7 @@ impl ReservedRoutes for Echo {
         path.starts_with("/.botguard")
     }
 
-    fn answer(&self, _request: &RequestHead<'_>, body: Bytes, _id: &str) -> Response<Bytes> {
+    fn answer(&self, _request: &RequestHead<'_>, _id: &str, body: Bytes) -> Response<Bytes> {
         Response::new(body)
     }
 }

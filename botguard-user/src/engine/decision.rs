@@ -176,6 +176,9 @@ pub enum Denial {
     Block,
     /// 403: the key is suspended.
     Suspended,
+    /// 503: it could not be recorded, and is to be recorded or refused. No decision of the
+    /// engine's; whoever records says so.
+    Unrecordable,
 }
 
 /// For what a request has to wait.

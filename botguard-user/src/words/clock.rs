@@ -153,6 +153,12 @@ impl Monotonic {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant `duration` earlier; the boot where that is before it.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(saturating_nanoseconds(duration)))
+    }
+
     /// The instant `duration` later; saturates.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {

@@ -102,7 +102,7 @@ impl ReservedRoutes for Reserved {
         path.starts_with("/.botguard/")
     }
 
-    fn answer(&self, request: &RequestHead<'_>, body: Bytes, request_id: &str) -> Response<Bytes> {
+    fn answer(&self, request: &RequestHead<'_>, request_id: &str, body: Bytes) -> Response<Bytes> {
         let mut now = Now::read();
         if request.parts.method == Method::POST {
             let earlier = self.0.posts.fetch_add(1, Ordering::SeqCst);

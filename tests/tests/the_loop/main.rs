@@ -14,5 +14,6 @@ mod killed;
 mod lists;
 mod operator;
 mod passage;
+mod secrets;
 mod systems;
 mod worked_example;

@@ -243,7 +243,7 @@ async fn serve(mut stream: TcpStream, heads: &mpsc::UnboundedSender<String>) -> 
     Ok(())
 }
 
-async fn connect(tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
     let source: IpAddr = USER.parse()?;
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind((source, 0).into())?;

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::decision::{Action, Breakdown, Decision, Group, RouteThresholds, SignalReading};
-use crate::engine::facts::{
-    AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts, Standing,
-};
+use super::decision::{DecisionRecord, EnforcementRecord, TrustRecord};
+use super::facts::{FactsRecord, ObservationRecord};
+use crate::engine::decision::{Breakdown, Group, SignalReading};
+use crate::engine::facts::{AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::words::address::{ClientAddress, Via};
 use crate::words::identity::{ClientClass, UserProof};
-use crate::words::mode::Mode;
 use crate::words::points::Points;
 
 /// Field names are those of the contract.
@@ -42,6 +41,9 @@ pub struct RequestRecord {
     /// The most each of them could count for, for `explain`.
     pub caps: BTreeMap<Group, Points>,
     pub signals: Vec<SignalRecord>,
+    /// What speaks for the client, taken off the sum.
+    #[serde(default)]
+    pub trust: Vec<TrustRecord>,
     pub decision: DecisionRecord,
     /// The ban that this request earned its source, if any.
     pub enforcement: Option<EnforcementRecord>,
@@ -63,6 +65,15 @@ pub struct CloseRecord {
     pub broken_off: Option<String>,
     /// As in the request's record, to its end.
     pub timing: TimingRecord,
+    /// When the engine was told of it, in nanoseconds since boot.
+    #[serde(default)]
+    pub observed_at_ns: Option<u64>,
+    /// Who produced the response.
+    #[serde(default)]
+    pub answered_by: Option<AnsweredBy>,
+    /// What the application said of it by a signed header.
+    #[serde(default)]
+    pub observation: Option<ObservationRecord>,
 }
 
 /// Who sent it, by address.
@@ -138,35 +149,6 @@ pub struct HttpRecord {
     pub broken_off: Option<String>,
 }
 
-/// What the engine was given beyond that.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct FactsRecord {
-    /// Keyed hash of what the client looks like, hexadecimal.
-    pub fingerprint: String,
-    /// Keyed hash of the API key, hexadecimal.
-    pub key_hash: Option<String>,
-    /// What lists and earlier bans said of the address.
-    pub standing: StandingRecord,
-    /// Which table named the AS.
-    pub asn_table: Option<String>,
-    /// Which list says hosting.
-    pub hosting_list: Option<String>,
-    /// Who produced the response.
-    pub answered_by: AnsweredBy,
-}
-
-/// What lists and earlier bans said of an address.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StandingRecord {
-    /// Nothing.
-    Unlisted,
-    /// On the operator's allow list.
-    Allowed,
-    /// Covered by this live block.
-    Blocked(String),
-}
-
 /// One contribution to the score.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct SignalRecord {
@@ -182,38 +164,6 @@ pub struct SignalRecord {
     pub value: f64,
     /// What was seen.
     pub evidence: String,
-}
-
-/// What was decided.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct DecisionRecord {
-    /// What happened.
-    pub action: Action,
-    /// What would have happened if the mode were enforce.
-    pub would: Action,
-    /// Effective mode.
-    pub mode: Mode,
-    /// Template of the route.
-    pub route: String,
-    /// The threshold that was reached.
-    pub threshold: Option<Points>,
-    /// All thresholds of the route, for `explain`.
-    pub thresholds: RouteThresholds,
-    /// Why, in a sentence.
-    pub reason: String,
-}
-
-/// A ban that this request earned.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct EnforcementRecord {
-    /// Whom.
-    pub target: String,
-    /// For how long, in seconds.
-    pub ttl_s: u64,
-    /// The rule's origin.
-    pub rule: String,
-    /// Whether it was on disk when this was written; never yet, the store commits within 100 ms.
-    pub durable: bool,
 }
 
 /// How long it took, in microseconds.
@@ -287,44 +237,6 @@ impl IdentityRecord {
 /// Enough of a hash to tell one from another.
 fn short(hash: u128) -> String {
     format!("#{:016x}", hash >> 64)
-}
-
-impl FactsRecord {
-    /// Of these facts.
-    #[must_use]
-    pub fn of(facts: &RequestFacts, response: &ResponseFacts) -> Self {
-        Self {
-            fingerprint: format!("{:016x}", facts.fingerprint),
-            key_hash: facts.key.as_ref().map(|key| key.hash.to_string()),
-            standing: match &facts.standing {
-                Standing::Unlisted => StandingRecord::Unlisted,
-                Standing::Allowed => StandingRecord::Allowed,
-                Standing::Blocked { rule } => StandingRecord::Blocked(rule.to_string()),
-            },
-            asn_table: (facts.network.asn.as_ref()).map(|asn| asn.table.to_string()),
-            hosting_list: match &facts.network.hosting {
-                Hosting::Unlisted => None,
-                Hosting::Verified { list } => Some(list.to_string()),
-            },
-            answered_by: response.answered_by,
-        }
-    }
-}
-
-impl DecisionRecord {
-    /// Of this decision.
-    #[must_use]
-    pub fn of(decision: &Decision) -> Self {
-        Self {
-            action: decision.action,
-            would: decision.would,
-            mode: decision.mode,
-            route: decision.route.to_string(),
-            threshold: decision.threshold,
-            thresholds: decision.thresholds,
-            reason: decision.reason.to_string(),
-        }
-    }
 }
 
 impl TimingRecord {

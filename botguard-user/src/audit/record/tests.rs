@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::decision::{Action, Group, RouteThresholds};
 use crate::engine::facts::AnsweredBy;
 use crate::words::address::Via;
+use crate::words::clock::Monotonic;
 use crate::words::identity::ClientClass;
 use crate::words::mode::Mode;
 use crate::words::points::Points;
@@ -74,13 +75,14 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             broken_off: None,
         },
         facts: FactsRecord {
-            fingerprint: "0000000000000001".to_owned(),
             key_hash: Some("00112233445566778899aabbccddeeff".to_owned()),
             standing: StandingRecord::Unlisted,
             asn_table: Some("asn.csv".to_owned()),
             hosting_list: Some("built-in".to_owned()),
             answered_by: AnsweredBy::Botguard,
+            ..FactsRecord::unjudged(1, Monotonic::default())
         },
+        trust: Vec::new(),
         raw: points(10_500),
         score: Points::ONE,
         caps: [
@@ -108,6 +110,9 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
                 block: points(9_000),
             },
             reason: "score reached the block threshold".to_owned(),
+            limit: None,
+            key_state: None,
+            unrecordable: false,
         },
         enforcement: None,
         timing: TimingRecord {
@@ -145,6 +150,7 @@ fn every_field_of_the_contract_is_in_its_place() {
     let mut bare = request("r1");
     bare.enforcement = Some(EnforcementRecord {
         target: "192.0.2.1/32".to_owned(),
+        scope: BanScope::Address,
         ttl_s: 600,
         rule: "automatic".to_owned(),
         durable: false,
@@ -169,7 +175,7 @@ fn every_field_of_the_contract_is_in_its_place() {
     check(
         "",
         "v kind seq ts request_id policy client identity http facts raw score groups signals \
-         decision enforcement timing",
+         trust decision enforcement timing",
     );
     check(
         "/client",
@@ -207,8 +213,35 @@ fn every_field_is_documented() {
     let page = include_str!("../../../../docs/audit.md");
     let mut sample = request("r1");
     sample.http.broken_off = Some("client".to_owned());
+    sample.decision.unrecordable = true;
+    sample.decision.limit = Some(LimitRecord {
+        name: "key".to_owned(),
+        unit: crate::engine::decision::LimitUnit::Requests,
+        quota: 60,
+        window_s: 60.0,
+        remaining: 0,
+        reset_s: 1.0,
+    });
+    sample.trust = vec![TrustRecord {
+        id: "fresh_authentication".to_owned(),
+        credit: Points::ONE,
+        evidence: "test".to_owned(),
+    }];
+    let observation = ObservationRecord {
+        user: None,
+        owner: None,
+        records: Some(5),
+        login: None,
+        fresh_auth: false,
+    };
+    sample.facts.observation = Some(observation.clone());
+    sample.facts.authentication = Some(AuthenticationRecord {
+        age_ns: 1,
+        acr: None,
+    });
     sample.enforcement = Some(EnforcementRecord {
         target: "192.0.2.1/32".to_owned(),
+        scope: BanScope::Address,
         ttl_s: 600,
         rule: "automatic".to_owned(),
         durable: false,
@@ -232,6 +265,26 @@ fn every_field_is_documented() {
             refused: Some("test".to_owned()),
         }),
         Event::Gap(GapRecord { lost: 1 }),
+        Event::Key(KeyRecord {
+            key: "sk_pub_xyz123…".to_owned(),
+            key_id: "xyz123".to_owned(),
+            from: "ok".to_owned(),
+            to: "suspended".to_owned(),
+            by: "uid 0".to_owned(),
+            reason: "test".to_owned(),
+            until: Some(Timestamp(Wall::from_unix_ms(0))),
+        }),
+        Event::Close(CloseRecord {
+            request_id: "r1".to_owned(),
+            status: 200,
+            bytes_in: 0,
+            bytes_out: 0,
+            broken_off: None,
+            timing: request("r1").timing,
+            observed_at_ns: Some(1),
+            answered_by: Some(AnsweredBy::Upstream),
+            observation: Some(observation),
+        }),
         Event::Drops(DropsRecord {
             rule: "automatic".to_owned(),
             packets: 1,

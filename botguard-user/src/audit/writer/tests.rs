@@ -1,9 +1,12 @@
 //! What the writer puts on disk, and what it counts as lost.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::audit::record::OperatorRecord;
+use crate::audit::record::{OperatorRecord, Record};
+use crate::audit::search;
 
 const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
 
@@ -75,43 +78,13 @@ fn reopens_after_a_rotation() {
 }
 
 #[test]
-fn a_full_disk_loses_records_and_says_so_later() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.jsonl");
-    let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
-    let mut writer = Writer {
-        path: path.clone(),
-        file: full,
-        next_sequence: 5,
-        lost: Arc::default(),
-        reported_lost: 0,
-        pending: Pending::default(),
-        line_is_open: false,
-    };
-    writer.append(NOW, event("lost"));
-    writer.append(NOW, event("lost too"));
-    writer.write_pending();
-    assert_eq!(writer.lost.load(Ordering::Relaxed), 2);
-    writer.reopen();
-    writer.append(NOW, event("kept"));
-    writer.write_pending();
-    let events: Vec<_> = records(&path)
-        .into_iter()
-        .map(|r| (r.seq, r.event))
-        .collect();
-    assert_eq!(
-        events,
-        [(7, Event::Gap(GapRecord { lost: 2 })), (8, event("kept"))]
-    );
-}
-
-#[test]
 fn a_full_queue_loses_and_does_not_wait() {
     let (queue, _unread) = sync_channel(1);
     let log = AuditLog {
         queue: Some(queue),
         thread: None,
-        lost: Arc::default(),
+        health: Arc::default(),
+        unrecorded: Unrecorded::IsRefused,
     };
     log.record(NOW, event("queued"));
     log.record(NOW, event("lost"));
@@ -138,4 +111,69 @@ fn finds_a_request_by_its_id_only() {
     check("b2", Some(1));
     check("c3", None);
     check("b", None);
+}
+
+#[test]
+fn strict_admits_only_what_will_be_recorded() {
+    let (queue, unread) = sync_channel(QUEUE_RECORDS);
+    let mut log = AuditLog {
+        queue: Some(queue),
+        thread: None,
+        health: Arc::default(),
+        unrecorded: Unrecorded::IsRefused,
+    };
+    let limit = QUEUE_RECORDS / 4 * 3;
+    for _record in 1..limit {
+        log.record(NOW, event("queued"));
+    }
+    assert!(log.admits());
+    log.record(NOW, event("one too many"));
+    assert!(!log.admits());
+    log.unrecorded = Unrecorded::Passes;
+    assert!(log.admits() && !log.is_recording());
+    // The last quarter is for those that were admitted before.
+    for _record in limit..QUEUE_RECORDS {
+        log.record(NOW, event("in flight"));
+    }
+    assert_eq!(log.lost(), 0);
+    drop(unread);
+}
+
+/// `/dev/full` takes nothing, whoever opens it: what a full disk says.
+#[test]
+fn a_disk_that_takes_nothing_refuses_and_room_on_it_admits() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let settings = AuditSettings {
+        path: path.clone(),
+        strict: true,
+        ..AuditSettings::default()
+    };
+    let log = AuditLog::start(&settings, NOW).unwrap();
+    assert!(log.admits());
+    log.record(NOW, event("first"));
+    log.flush();
+    assert!(!log.admits());
+    assert!(
+        log.problems()[0].contains("No space left"),
+        "{:?}",
+        log.problems()
+    );
+    std::fs::remove_file(&path).unwrap();
+    log.reopen();
+    log.flush();
+    assert!(log.admits());
+    assert_eq!(log.problems(), Vec::<String>::new());
+    assert_eq!(records(&path).len(), 1);
+    assert_eq!(log.lost(), 0);
+}
+
+/// What the bound of the queue is worth: about 4 KiB for a record as it is usual.
+#[test]
+fn a_queued_record_is_small() {
+    let record = crate::audit::record::tests::request("r1");
+    let text = serde_json::to_vec(&record).unwrap();
+    assert!(size_of::<Command>() < 512, "{}", size_of::<Command>());
+    assert!(size_of_val(&record) + text.len() < 4_096);
 }

@@ -2,20 +2,24 @@
 
 mod visitors;
 
+use std::time::Duration;
+
 use std::net::SocketAddr;
 use std::path::Path;
 
-use http::Request;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request};
 use tempfile::TempDir;
 
 use super::*;
+use crate::audit::AuditSettings;
 use crate::audit::record::{Record, RequestRecord};
 use crate::daemon::enforcer::{KernelSide, Start};
 use crate::edge::gate::RequestHead;
+use crate::edge::gate::{Asks, Closing, Gate as _, RefusedRequest, Ticket};
 use crate::enforcement::never_block::{Guard, NeverBlock};
 use crate::enforcement::settings::{Backend, KernelSettings};
 use crate::engine::decision::{Action, Denial};
+use crate::engine::facts::ResponseFacts;
 use crate::engine::facts::{AnsweredBy, Standing};
 use crate::settings::document::Document;
 use crate::settings::{Loaded, policy_hash};
@@ -33,7 +37,13 @@ const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-
 /// An address of AS16509, which the built-in list says is hosting.
 const SCRAPER: &str = "3.5.140.2";
 
+mod lasting;
+mod replay;
+mod strict;
+
 struct Bench {
+    /// The configuration's text.
+    config: String,
     directory: TempDir,
     pipeline: Pipeline,
     audit: Arc<AuditLog>,
@@ -47,16 +57,20 @@ impl Bench {
     }
 
     fn guarding(route_mode: &str, spared: &[&str]) -> Self {
-        Self::identifying("", route_mode, spared)
+        Self::with("", route_mode, spared, "")
     }
 
     /// `identity` is the rest of `[identity]`.
     fn identifying(identity: &str, route_mode: &str, spared: &[&str]) -> Self {
+        Self::with(identity, route_mode, spared, "")
+    }
+
+    fn with(identity: &str, route_mode: &str, spared: &[&str], more: &str) -> Self {
         let text = format!(
             "[intel]\nasn = {ASN_TABLE:?}\n[identity]\napi_key = [\"header:x-api-key\"]\n\
              {identity}\n[[tier]]\nname = \"free\"\nkeys = [\"sk_pub_*\"]\nclient = \"browser\"\n\
              weight = 0.10\nrate = \"120/min\"\nburst = 60\n\
-             [[route]]\npath = \"/users\"\nmode = \"{route_mode}\"\n"
+             [[route]]\npath = \"/users\"\nmode = \"{route_mode}\"\n{more}"
         );
         Self::of(&text, spared)
     }
@@ -68,7 +82,11 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let now = Wall::read();
         let (store, contents) = Store::open(directory.path(), Duration::ZERO, now).unwrap();
-        let audit = Arc::new(AuditLog::open(&directory.path().join("audit.jsonl")).unwrap());
+        let settings = AuditSettings {
+            path: directory.path().join("audit.jsonl"),
+            ..loaded.settings.audit
+        };
+        let audit = Arc::new(AuditLog::start(&settings, now).unwrap());
         let mut guard = NeverBlock::default();
         let spared = spared.iter().map(|network| network.parse().unwrap());
         guard.guard(Guard::Operator, spared);
@@ -112,6 +130,7 @@ impl Bench {
             now,
         );
         Self {
+            config: text.to_owned(),
             directory,
             pipeline,
             audit,
@@ -145,6 +164,7 @@ impl Bench {
             status: match admission.denial {
                 Some(Denial::Throttle { .. }) => 429,
                 Some(Denial::StepUp(_)) => 401,
+                Some(Denial::Unrecordable) => 503,
                 Some(_) => 403,
                 None => 200,
             },
@@ -330,53 +350,4 @@ fn what_botguard_answers_itself_is_no_evidence() {
         bench.page(SCRAPER, 0);
     }
     assert_eq!(own("/.botguard/ui"), Some(Denial::Block));
-}
-
-#[test]
-fn a_request_that_lasts_is_recorded_before_its_end_and_closed_once() {
-    let bench = Bench::new("enforce");
-    let admit = || {
-        let (parts, ()) = Request::get("/x").body(()).unwrap().into_parts();
-        bench.pipeline.admit(&RequestHead {
-            parts: &parts,
-            path: "/x",
-            authority: "a",
-            client: ClientAddress::direct(SCRAPER.parse().unwrap()),
-            local: SocketAddr::from(([192, 0, 2, 80], 443)),
-            asks: Asks::Application,
-        })
-    };
-    let response = ResponseFacts {
-        answered_by: AnsweredBy::Upstream,
-        status: 200,
-        bytes_in: 0,
-        bytes_out: 7,
-        upstream: None,
-        total: Duration::from_secs(90),
-        observation: None,
-    };
-    let kinds = || -> Vec<String> {
-        (bench.records().iter())
-            .map(|event| match event {
-                Event::Request(it) if it.partial => format!("partial {:?}", it.http.status),
-                Event::Request(it) => format!("whole {:?}", it.http.status),
-                Event::Close(it) => format!("close {}", it.bytes_out),
-                other => format!("{other:?}"),
-            })
-            .collect()
-    };
-    let start = Now::read();
-    let at = |s| Now {
-        monotonic: start.monotonic.after(Duration::from_secs(s)),
-        wall: start.wall.after(Duration::from_secs(s)),
-    };
-    let (lasting, short) = (admit(), admit());
-    bench.pipeline.finish(short.ticket, &response);
-    bench.pipeline.record_lasting(at(59));
-    assert_eq!(kinds(), ["whole Some(200)"]);
-    bench.pipeline.record_lasting(at(61));
-    bench.pipeline.record_lasting(at(200));
-    assert_eq!(kinds(), ["whole Some(200)", "partial None"]);
-    bench.pipeline.finish(lasting.ticket, &response);
-    assert_eq!(kinds(), ["whole Some(200)", "partial None", "close 7"]);
 }

@@ -10,15 +10,14 @@ use http::{Method, Version};
 use super::{Settling, View};
 use crate::audit::record::{
     ClientRecord, CloseRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord,
-    IdentityRecord, RequestRecord, StandingRecord, TimingRecord, groups,
+    IdentityRecord, RequestRecord, TimingRecord, Told, groups,
 };
-use crate::edge::gate::{BrokenBy, RefusedRequest, RequestHead};
+use crate::edge::gate::{BrokenBy, RefusedRequest};
 use crate::edge::identity::KeyHasher;
 use crate::edge::redact::{Redactor, without_user};
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::engine::{Pending, weights};
-use crate::words::block::Origin;
 use crate::words::clock::Monotonic;
 use crate::words::identity::ClientClass;
 use crate::words::points::Points;
@@ -30,40 +29,34 @@ pub(super) struct InFlight {
     pub(super) decision: Decision,
     /// None of a request that is no evidence.
     pub(super) pending: Option<Pending>,
-    request_id: Arc<str>,
-    policy_hash: Arc<str>,
-    decided: Monotonic,
-    elapsed: Duration,
-    redacted: Redacted,
-}
-
-/// What the engine made of a request, and when.
-pub(super) struct Decided {
     pub(super) request_id: Arc<str>,
-    pub(super) facts: RequestFacts,
-    pub(super) decision: Decision,
-    pub(super) pending: Option<Pending>,
+    pub(super) policy_hash: Arc<str>,
+    /// When the engine began.
+    pub(super) engine: Monotonic,
+    /// When it was asked, by its own time.
+    pub(super) asked: Monotonic,
+    /// When it had decided.
     pub(super) decided: Monotonic,
     pub(super) elapsed: Duration,
+    /// Refused since it could not be recorded.
+    pub(super) unrecordable: bool,
+    pub(super) redacted: Redacted,
+}
+
+/// How a request ended, and what came of it.
+pub(super) struct Ending<'a> {
+    pub(super) response: &'a ResponseFacts,
+    pub(super) broken_off: Option<BrokenBy>,
+    pub(super) ban: Option<&'a BanProposal>,
+    /// When the engine was told of it.
+    pub(super) observed: Option<Monotonic>,
+    /// When the engine was told of a touch of the page by this request.
+    pub(super) interaction: Option<Monotonic>,
 }
 
 impl InFlight {
-    pub(super) fn new(
-        head: &RequestHead<'_>,
-        view: &View,
-        hasher: &KeyHasher,
-        decided: Decided,
-    ) -> Self {
-        Self {
-            facts: decided.facts,
-            decision: decided.decision,
-            pending: decided.pending,
-            request_id: decided.request_id,
-            policy_hash: Arc::clone(&view.policy_hash),
-            decided: decided.decided,
-            elapsed: decided.elapsed,
-            redacted: Redacted::of(head.parts, head.authority, view, hasher),
-        }
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
     }
 
     pub(super) fn settling(&self) -> Settling {
@@ -93,7 +86,13 @@ impl InFlight {
             total: now.since(self.decided),
             observation: None,
         };
-        let mut record = self.clone().into_record(&so_far, None, None);
+        let mut record = self.clone().into_record(&Ending {
+            response: &so_far,
+            broken_off: None,
+            ban: None,
+            observed: None,
+            interaction: None,
+        });
         record.partial = true;
         record.http.status = None;
         record
@@ -104,6 +103,7 @@ impl InFlight {
         &self,
         response: &ResponseFacts,
         broken_off: Option<BrokenBy>,
+        observed: Option<Monotonic>,
     ) -> CloseRecord {
         CloseRecord {
             request_id: self.request_id.to_string(),
@@ -112,16 +112,27 @@ impl InFlight {
             bytes_out: response.bytes_out,
             broken_off: broken_off.map(side),
             timing: TimingRecord::of(self.elapsed, response),
+            observed_at_ns: observed.map(Monotonic::as_nanoseconds),
+            answered_by: Some(response.answered_by),
+            observation: response.observation.as_ref().map(Into::into),
         }
     }
 
     /// The request's one record.
-    pub(super) fn into_record(
-        self,
-        response: &ResponseFacts,
-        broken_off: Option<BrokenBy>,
-        ban: Option<&BanProposal>,
-    ) -> RequestRecord {
+    pub(super) fn into_record(self, ending: &Ending<'_>) -> RequestRecord {
+        let Ending {
+            response,
+            broken_off,
+            ban,
+            ..
+        } = *ending;
+        let told = Told {
+            engine: self.engine,
+            decided: Some(self.asked),
+            observed: ending.observed,
+            interaction: ending.interaction,
+        };
+        let pair_ban = self.decision.pair_ban.as_ref();
         let decision = &self.decision;
         let score = &decision.score;
         RequestRecord {
@@ -130,7 +141,10 @@ impl InFlight {
             policy: self.policy_hash.to_string(),
             client: ClientRecord::of(&self.facts),
             identity: IdentityRecord::of(&self.facts, decision.class),
-            facts: FactsRecord::of(&self.facts, response),
+            facts: FactsRecord {
+                own: self.pending.is_none(),
+                ..FactsRecord::of(&self.facts, response, &told)
+            },
             raw: score.raw,
             score: score.score,
             groups: groups(score),
@@ -138,16 +152,17 @@ impl InFlight {
                 .map(|group| (group.group, weights::cap(group.group)))
                 .collect(),
             signals: score.signals.iter().map(Into::into).collect(),
-            decision: DecisionRecord::of(decision),
-            enforcement: ban.map(|ban| EnforcementRecord {
-                target: ban.network.to_string(),
-                ttl_s: ban.ttl.as_secs(),
-                rule: Origin::Automatic.name().to_owned(),
-                durable: false,
-            }),
+            trust: score.trust.iter().map(Into::into).collect(),
+            decision: DecisionRecord {
+                unrecordable: self.unrecordable,
+                ..DecisionRecord::of(decision)
+            },
+            enforcement: (ban.map(EnforcementRecord::of_ban))
+                .or_else(|| Some(EnforcementRecord::of_pair(pair_ban?, &self.facts))),
             timing: TimingRecord::of(self.elapsed, response),
             http: HttpRecord {
                 path: self.facts.path.to_string(),
+                query: self.facts.query.to_string(),
                 route: decision.route.to_string(),
                 status: Some(response.status),
                 bytes_in: response.bytes_in,
@@ -163,9 +178,10 @@ impl InFlight {
 pub(super) fn refused_record(
     request: &RefusedRequest<'_>,
     view: &View,
-    hasher: &KeyHasher,
     request_id: &str,
     network: NetworkFacts,
+    (redacted, path): (Redacted, String),
+    facts: FactsRecord,
 ) -> RequestRecord {
     let response = ResponseFacts {
         answered_by: AnsweredBy::Botguard,
@@ -176,32 +192,19 @@ pub(super) fn refused_record(
         total: Duration::ZERO,
         observation: None,
     };
-    let authority = request.parts.uri.authority().map_or("", |it| it.as_str());
-    let query = request.parts.uri.query().unwrap_or_default();
-    let path = Redactor::new(&view.identity, hasher).path(
-        &request.parts.headers,
-        query,
-        request.parts.uri.path(),
-    );
     RequestRecord {
         partial: false,
         request_id: request_id.to_owned(),
         policy: view.policy_hash.to_string(),
         client: ClientRecord::at(request.client, &network),
         identity: IdentityRecord::unknown(ClientClass::Any),
-        facts: FactsRecord {
-            fingerprint: format!("{:016x}", hasher.fingerprint(&request.parts.headers)),
-            key_hash: None,
-            standing: StandingRecord::Unlisted,
-            asn_table: None,
-            hosting_list: None,
-            answered_by: AnsweredBy::Botguard,
-        },
+        facts,
         raw: Points::ZERO,
         score: Points::ZERO,
         groups: [].into(),
         caps: [].into(),
         signals: Vec::new(),
+        trust: Vec::new(),
         decision: DecisionRecord {
             action: Action::Block,
             would: Action::Block,
@@ -210,6 +213,9 @@ pub(super) fn refused_record(
             threshold: None,
             thresholds: view.policy.default_thresholds(),
             reason: format!("refused in every mode: {}", request.reason),
+            limit: None,
+            key_state: None,
+            unrecordable: false,
         },
         enforcement: None,
         timing: TimingRecord::of(Duration::ZERO, &response),
@@ -217,9 +223,23 @@ pub(super) fn refused_record(
             path,
             route: "default".to_owned(),
             status: Some(request.status),
-            ..Redacted::of(request.parts, authority, view, hasher).into_record()
+            ..redacted.into_record()
         },
     }
+}
+
+/// The head of such a request, and its path, without secrets.
+pub(super) fn refused_head(
+    request: &RefusedRequest<'_>,
+    view: &View,
+    hasher: &KeyHasher,
+) -> (Redacted, String) {
+    let parts = request.parts;
+    let authority = parts.uri.authority().map_or("", |it| it.as_str());
+    let query = parts.uri.query().unwrap_or_default();
+    let redactor = Redactor::new(&view.identity, hasher);
+    let path = redactor.path(&parts.headers, query, parts.uri.path());
+    (Redacted::of(parts, authority, view, hasher), path)
 }
 
 /// Methods as metric labels: a client may make up any number of others.
@@ -238,25 +258,30 @@ pub(super) fn method_label(method: &Method) -> &'static str {
 
 /// A head without its secrets.
 #[derive(Clone, Debug)]
-struct Redacted {
+pub(super) struct Redacted {
     version: Version,
     method: Method,
     host: String,
-    query: String,
+    query: Arc<str>,
     headers: Vec<[String; 2]>,
 }
 
 impl Redacted {
-    fn of(parts: &Parts, authority: &str, view: &View, hasher: &KeyHasher) -> Self {
+    pub(super) fn of(parts: &Parts, authority: &str, view: &View, hasher: &KeyHasher) -> Self {
         let redactor = Redactor::new(&view.identity, hasher);
         let query = parts.uri.query().unwrap_or_default();
         Self {
             version: parts.version,
             method: parts.method.clone(),
             host: without_user(authority).to_owned(),
-            query: redactor.query(&parts.headers, query),
+            query: redactor.query(&parts.headers, query).into(),
             headers: redactor.headers(&parts.headers, query),
         }
+    }
+
+    /// The query string without its secrets; names of parameters are as they were sent.
+    pub(super) fn query(&self) -> Arc<str> {
+        Arc::clone(&self.query)
     }
 
     /// What is known at the head; the rest is filled in by the caller.
@@ -266,7 +291,7 @@ impl Redacted {
             method: self.method.to_string(),
             host: self.host,
             path: String::new(),
-            query: self.query,
+            query: self.query.to_string(),
             route: String::new(),
             status: None,
             bytes_in: 0,

@@ -19,7 +19,7 @@ impl ReservedRoutes for Challenger {
         false
     }
 
-    fn answer(&self, _request: &RequestHead<'_>, _body: Bytes, _id: &str) -> Response<Bytes> {
+    fn answer(&self, _request: &RequestHead<'_>, _id: &str, _body: Bytes) -> Response<Bytes> {
         Response::new(Bytes::new())
     }
 

@@ -68,7 +68,7 @@ fn who_has_solved_a_challenge_is_known_by_it() {
     let post = parts(Method::POST, &path, "firefox", None);
     let post = head(&post, Asks::Botguard);
     // Under the reserved prefix the clock is the real one, and a page takes a second.
-    let answer = reserved.answer(&post, Bytes::from(solved(&page())), "r-2");
+    let answer = reserved.answer(&post, "r-2", Bytes::from(solved(&page())));
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     let problem: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
     assert_eq!(problem["type"], "urn:botguard:problem:solution-too-early");

@@ -1,14 +1,11 @@
-//! What the application is told of a request that is forwarded to it.
+//! What the application is told of a decision, as header fields of the forwarded request.
 
 use http::{HeaderName, HeaderValue};
 
 use crate::engine::decision::Decision;
 
 /// What the application is told. Ids, numbers and names of signals: nothing that a client wrote.
-pub(super) fn upstream_headers(
-    request_id: &str,
-    decision: &Decision,
-) -> Vec<(HeaderName, HeaderValue)> {
+pub(super) fn to_upstream(request_id: &str, decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
     let signals = (decision.score.signals.iter())
         .map(|signal| format!("{}={}", signal.id, signal.contribution()))
         .collect::<Vec<_>>()

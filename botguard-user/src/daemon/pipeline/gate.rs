@@ -1,0 +1,187 @@
+//! What the edge asks of a request: at its head, and when its response has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::in_flight::Recorded;
+use super::ticket::{self, Ending, InFlight, Redacted};
+use super::{Held, Pipeline, headers, waiting};
+use crate::audit::record::{Event, FactsRecord};
+use crate::edge::gate::{
+    Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
+};
+use crate::edge::observe::Observed;
+use crate::engine::decision::{BanProposal, Decision, Denial};
+use crate::engine::facts::{Observation, RequestFacts, ResponseFacts};
+use crate::telemetry::metrics;
+use crate::words::clock::{Monotonic, Now, Wall};
+use crate::words::mode::Mode;
+
+impl Gate for Pipeline {
+    fn admit(&self, head: &RequestHead<'_>) -> Admission {
+        let view = self.view.load();
+        let redacted = Redacted::of(head.parts, head.authority, &view, &self.hasher);
+        let facts = RequestFacts {
+            // What is recorded is what is decided on, so that replay decides the same.
+            query: redacted.query(),
+            ..self.facts(head, &view)
+        };
+        let (asked, decided, elapsed, (decision, pending)) = {
+            let mut engine = self.engine.lock();
+            // Read under the lock, so that the engine's time never runs backwards.
+            let start = Monotonic::read();
+            let decided = match head.asks {
+                Asks::Application => {
+                    let (decision, pending) = engine.decide(start, &facts);
+                    (decision, Some(pending))
+                }
+                Asks::Botguard => (engine.decide_own(&facts), None),
+            };
+            let end = Monotonic::read();
+            (start, end, end.since(start), decided)
+        };
+        let request_id = self.ids.next();
+        count(&decision, elapsed);
+        // Whoever would be let through must leave a record; a denial keeps its own answer.
+        let unrecordable = decision.denial.is_none() && !self.audit.admits();
+        let denial = match unrecordable {
+            true => Some(Denial::Unrecordable),
+            false => decision.denial.clone(),
+        };
+        let limit = decision.limit.clone();
+        let upstream_headers = headers::to_upstream(&request_id, &decision);
+        let in_flight = Arc::new(InFlight {
+            request_id: Arc::clone(&request_id),
+            policy_hash: Arc::clone(&view.policy_hash),
+            facts,
+            decision,
+            pending,
+            engine: self.began,
+            asked,
+            decided,
+            elapsed,
+            unrecordable,
+            redacted,
+        });
+        Admission {
+            denial,
+            limit,
+            upstream_headers,
+            request_id,
+            ticket: Ticket(Box::new(Held {
+                number: self.requests.begin(Arc::clone(&in_flight)),
+                in_flight,
+                broken_off: None,
+            })),
+        }
+    }
+
+    fn broken_off(&self, ticket: &mut Ticket, by: BrokenBy) {
+        if let Some(held) = ticket.0.downcast_mut::<Held>() {
+            held.broken_off = Some(by);
+        }
+    }
+
+    fn observation(&self, observed: &Observed) -> Observation {
+        observed.kept(|name| Some(self.hasher.user(name)))
+    }
+
+    fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {
+        let Ok(held) = ticket.0.downcast::<Held>() else {
+            // Every ticket is made by `admit`, above.
+            return Closing::Keep;
+        };
+        let Held {
+            number,
+            in_flight,
+            broken_off,
+        } = *held;
+        let recorded = self.requests.end(number);
+        let (observed, n_principals) = {
+            let mut engine = self.engine.lock();
+            let observed = in_flight.pending.as_ref().map(|pending| {
+                let now = Monotonic::read();
+                engine.observe(now, pending, response);
+                now
+            });
+            (observed, engine.principals())
+        };
+        let interaction = match observed {
+            Some(_) => None,
+            None => self.interactions.lock().remove(in_flight.request_id()),
+        };
+        metrics::principals(n_principals);
+        if let Some(upstream) = response.upstream {
+            metrics::upstream(upstream);
+        }
+        metrics::request(
+            &in_flight.decision.route,
+            ticket::method_label(&in_flight.facts.method),
+            response.status,
+        );
+        let ban = self.earned(&in_flight);
+        if let Some(ban) = &ban {
+            let mut settling = self.settling.lock();
+            settling.insert(ban.target, in_flight.settling());
+        }
+        let event = match recorded {
+            Recorded::No => {
+                let in_flight = Arc::unwrap_or_clone(in_flight);
+                Event::Request(Box::new(in_flight.into_record(&Ending {
+                    response,
+                    broken_off,
+                    ban: ban.as_ref(),
+                    observed,
+                    interaction,
+                })))
+            }
+            Recorded::Partially => {
+                Event::Close(in_flight.close_record(response, broken_off, observed))
+            }
+        };
+        self.audit.record(Wall::read(), event);
+        ban.map_or(Closing::Keep, Closing::Ban)
+    }
+
+    fn refused(&self, request: &RefusedRequest<'_>) -> Option<Arc<str>> {
+        let view = self.view.load();
+        let request_id = self.ids.next();
+        let network = view.intel.network(request.client.ip());
+        let redacted = ticket::refused_head(request, &view, &self.hasher);
+        let facts =
+            FactsRecord::unjudged(self.hasher.fingerprint(&request.parts.headers), self.began);
+        let record = ticket::refused_record(request, &view, &request_id, network, redacted, facts);
+        metrics::request(
+            "default",
+            ticket::method_label(&request.parts.method),
+            request.status,
+        );
+        self.audit
+            .record(Wall::read(), Event::Request(Box::new(record)));
+        Some(request_id)
+    }
+
+    fn settle(&self, ban: BanProposal) {
+        let settling = self.settling.lock().remove(&ban.target);
+        let outcome = waiting::ban(&self.enforcer, &ban);
+        if let Some(settling) = settling {
+            self.record_ban(&settling, &ban, &outcome, Now::read());
+        }
+    }
+}
+
+fn count(decision: &Decision, elapsed: Duration) {
+    metrics::score(decision.score.score.as_decimal(), elapsed);
+    metrics::decision(
+        &decision.route,
+        decision.action.name(),
+        match decision.mode {
+            Mode::Off => "off",
+            Mode::Log => "log",
+            Mode::Enforce => "enforce",
+        },
+    );
+    for signal in &decision.score.signals {
+        metrics::signal(signal.id);
+    }
+}
