@@ -338,6 +338,7 @@ impl Enforcer {
         let problems = [
             self.store_problem.clone(),
             self.journal.problem(),
+            self.journal.unreadable(),
             self.kernel_problem(),
             self.asn_problem(),
         ];

@@ -268,7 +268,9 @@ impl Enforcer {
         let changes = (blocks.iter())
             .map(|(network, origin)| Change::DeleteBlock(*network, *origin))
             .chain(named.keys().cloned().map(Change::DeleteList))
-            .chain(asns.keys().copied().map(Change::DeleteAsn));
+            .chain(asns.keys().copied().map(Change::DeleteAsn))
+            // Or a version that can read them would block again what was flushed.
+            .chain([Change::SetAsideUnreadable]);
         let receipt = self.submit(changes.collect());
         drop(lists);
         durable(receipt)?;
