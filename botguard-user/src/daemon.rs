@@ -13,6 +13,7 @@ pub mod pipeline;
 
 mod check;
 mod data_files;
+mod memory;
 mod reload;
 mod reserved;
 mod running;

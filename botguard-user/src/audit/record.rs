@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::words::block::Origin;
 use crate::words::clock::Wall;
+use crate::words::key::KeyState;
 
 pub use request::{
     ClientRecord, CloseRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord,
@@ -47,6 +48,8 @@ pub enum Event {
     Operator(OperatorRecord),
     /// A ban that a request earned took effect.
     Ban(BanRecord),
+    /// A key's state changed.
+    Key(KeyRecord),
     /// Records were lost.
     Gap(GapRecord),
     /// The kernel dropped packets.
@@ -86,6 +89,25 @@ pub struct BanRecord {
     /// Why it is not in the kernel or not on its way to the store.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refused: Option<String>,
+}
+
+/// A change of a key's state.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct KeyRecord {
+    /// The key as it is shown.
+    pub key: String,
+    /// Its public id.
+    pub key_id: String,
+    /// From which state.
+    pub from: KeyState,
+    /// To which.
+    pub to: KeyState,
+    /// Who: `botguard`, an actor as in `uid 0`, or `time` where a suspension by command has ended.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it ends by itself, RFC 3339; `null` where it does not.
+    pub until: Option<String>,
 }
 
 /// Records that could not be written.

@@ -6,6 +6,7 @@
 
 mod facts;
 mod in_flight;
+mod memory;
 mod request_id;
 mod ticket;
 mod waiting;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::data_files::DataFiles;
 use super::enforcer::Enforcer;
+use super::memory::{Keeping, Memory, Patience};
 use super::pipeline::Pipeline;
 use super::reload;
 use super::reserved::Reserved;
@@ -21,7 +22,7 @@ use crate::edge::connections::Connections;
 use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
-use crate::words::clock::Monotonic;
+use crate::words::clock::{Monotonic, Now};
 use crate::words::mode::Mode;
 
 /// Everything that lives as long as the daemon.
@@ -31,6 +32,7 @@ pub(super) struct Daemon {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reserved: Arc<Reserved>,
     pub(super) audit: Arc<AuditLog>,
+    pub(super) memory: Mutex<Memory>,
     pub(super) metrics: MetricsPage,
     /// Bound addresses, in the order of the settings.
     pub(super) addresses: Vec<SocketAddr>,
@@ -66,6 +68,19 @@ impl Daemon {
                 tracing::info!(%network, n_connections = closed.count(), "blocked, connections closed");
             }
         }
+    }
+
+    /// Puts into the store what the engine has to remember.
+    ///
+    /// Errors: as [`Memory::keep`].
+    pub(super) fn keep_memory(&self, patience: Patience) -> Result<(), String> {
+        let keeping = Keeping {
+            pipeline: &self.pipeline,
+            enforcer: &self.enforcer,
+            audit: &self.audit,
+        };
+        let mut memory = self.memory.lock();
+        memory.keep(keeping, patience, Now::read())
     }
 
     /// [`Self::close_blocked`] where thousands of networks were blocked at once.

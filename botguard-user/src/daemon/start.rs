@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::StartError;
 use super::data_files::{DataFiles, Stamps};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
+use super::memory::Memory;
 use super::pipeline::{Pipeline, View};
 use super::reserved::Reserved;
 use super::running::Daemon;
@@ -106,6 +107,10 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         KeyHasher::new(&secrets.key_hash),
         now.wall,
     ));
+    let memos = enforcer.take_memos();
+    let memory = Mutex::new(Memory::of(&memos, now.monotonic));
+    // Nothing is served yet, so no request comes before it.
+    pipeline.recall(enforcer.present(), memos);
     let reserved = Arc::new(Reserved::new(Arc::clone(&pipeline), settings)?);
     let connections = Arc::new(Connections::default());
     let edge = Edge {
@@ -120,6 +125,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         pipeline,
         reserved,
         audit,
+        memory,
         metrics,
         addresses,
         data_files: Mutex::new(data_files),

@@ -77,6 +77,12 @@ impl Journal {
         Ok(Receipt(receipt))
     }
 
+    /// Whether changes wait for the store to be writable again.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.missing.n_unwritten.load(Ordering::Relaxed) > 0
+    }
+
     /// Why the store is not the truth any more, if so: changes are in force that it has not.
     #[must_use]
     pub fn problem(&self) -> Option<String> {

@@ -20,6 +20,9 @@ const KERNEL_PACKETS: &str = "botguard_kernel_packets_total";
 const KERNEL_ENTRIES: &str = "botguard_kernel_entries";
 const KERNEL_RULE_PACKETS: &str = "botguard_kernel_rule_packets_total";
 const PRINCIPALS: &str = "botguard_principals";
+const KEYS: &str = "botguard_keys";
+const OVERRIDES: &str = "botguard_key_overrides";
+const ADMIN_REFUSED: &str = "botguard_admin_refused_total";
 const AUDIT_LOST: &str = "botguard_audit_lost_total";
 const STORE_FAILED: &str = "botguard_store_failed_commits_total";
 const UI_EVENTS: &str = "botguard_ui_events_total";
@@ -77,6 +80,12 @@ pub(super) fn describe() {
     );
     describe_gauge!(KERNEL_ENTRIES, "Blocks in force by origin.");
     describe_gauge!(PRINCIPALS, "Principals that the engine keeps state of.");
+    describe_gauge!(KEYS, "API keys by state, as far as they are not well.");
+    describe_gauge!(OVERRIDES, "Overrides of API keys by command.");
+    describe_counter!(
+        ADMIN_REFUSED,
+        "Requests to operate over HTTP that were refused, by reason."
+    );
     describe_counter!(AUDIT_LOST, "Audit records that could not be written.");
     describe_counter!(STORE_FAILED, "Commits of the store that failed.");
     describe_counter!(UI_EVENTS, "Interaction events from pages, by outcome.");
@@ -125,6 +134,21 @@ pub fn upstream(elapsed: Duration) {
 /// The engine keeps state of so many principals.
 pub fn principals(count: usize) {
     gauge!(PRINCIPALS).set(count as f64);
+}
+
+/// So many keys are in this state.
+pub fn keys(state: &'static str, count: usize) {
+    gauge!(KEYS, "state" => state).set(count as f64);
+}
+
+/// So many overrides of keys are kept.
+pub fn overrides(count: usize) {
+    gauge!(OVERRIDES).set(count as f64);
+}
+
+/// A request to operate over HTTP was refused: `no_token`, `wrong_token`, `host`.
+pub fn admin_refused(reason: &'static str) {
+    counter!(ADMIN_REFUSED, "reason" => reason).increment(1);
 }
 
 /// The kernel has counted `total` packets on this way out since it was attached.

@@ -230,6 +230,15 @@ fn every_field_is_documented() {
             decision_to_kernel_us: 1.0,
             refused: Some("test".to_owned()),
         }),
+        Event::Key(KeyRecord {
+            key: "sk_pub_xyz1…".to_owned(),
+            key_id: "xyz1".to_owned(),
+            from: KeyState::Ok,
+            to: KeyState::Suspended,
+            by: "uid 0".to_owned(),
+            reason: "leaked".to_owned(),
+            until: None,
+        }),
         Event::Gap(GapRecord { lost: 1 }),
         Event::Drops(DropsRecord {
             rule: "automatic".to_owned(),

@@ -12,12 +12,16 @@ impl Pipeline {
     pub(super) fn facts(&self, head: &RequestHead<'_>, view: &View) -> RequestFacts {
         let ip = head.client.ip();
         let query = head.parts.uri.query().unwrap_or_default();
+        let now = self.enforcer.now();
+        let key = self.key(head);
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
-            standing: self.enforcer.standing(ip, self.enforcer.now()),
-            key: self.key(head),
-            ruling: KeyRuling::default(),
+            standing: self.enforcer.standing(ip, now),
+            ruling: (key.as_ref()).map_or_else(KeyRuling::default, |key| {
+                self.enforcer.ruling(key.hash, now)
+            }),
+            key,
             session: None,
             user: None,
             authentication: None,

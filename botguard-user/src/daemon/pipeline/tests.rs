@@ -21,6 +21,8 @@ use crate::store::journal::Journal;
 use crate::words::address::ClientAddress;
 use crate::words::points::Points;
 
+mod keys;
+
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
 
 /// An address of AS16509, which the built-in list says is hosting.
