@@ -10,6 +10,7 @@ pub mod render;
 
 mod access;
 mod events;
+mod keys;
 mod lists;
 mod plain;
 mod session;
@@ -27,6 +28,7 @@ use self::arguments::{
     Allow, Arguments, Block, Command, ExportFormat, Kernel, asns_of, networks_of,
 };
 use self::explain::Explanation;
+use self::keys::KeyError;
 use self::lists::{ListError, Source};
 use self::render::Text;
 use crate::admin::protocol::{Blame, Failed, Request, Response};
@@ -94,6 +96,8 @@ enum CommandError {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     List(#[from] ListError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -109,6 +113,7 @@ impl CommandError {
             }) => USAGE,
             Self::Daemon(error) if error.is_usage() => USAGE,
             Self::List(error) if error.is_usage() => USAGE,
+            Self::Key(error) if error.is_usage() => USAGE,
             Self::Refused(_)
             | Self::Access(_)
             | Self::Search(_)
@@ -116,6 +121,7 @@ impl CommandError {
             | Self::Kernel(_)
             | Self::Daemon(_)
             | Self::List(_)
+            | Self::Key(_)
             | Self::Output(_) => FAILED,
         }
     }
@@ -163,6 +169,7 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
             source = Some(list);
             Some(request)
         }
+        Command::Key(command) => Some(Request::Key(keys::request(command, &loaded)?)),
         command => request(command),
     };
     let Some(request) = request else {
@@ -199,12 +206,13 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
 }
 
 /// The request of a command that is one by itself; `run`, `explain` and `kernel events` are not, and
-/// an import is one only with its file.
+/// those of imports and keys are made with their files.
 fn request(command: &Command) -> Option<Request> {
     Some(match command {
         Command::Run { .. }
         | Command::Explain { .. }
         | Command::Block(Block::Import(_))
+        | Command::Key(_)
         | Command::Kernel(Kernel::Events { .. }) => {
             return None;
         }

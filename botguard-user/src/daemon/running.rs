@@ -23,6 +23,8 @@ use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
 use crate::words::clock::{Monotonic, Now};
+use crate::words::identity::KeyHash;
+use crate::words::key::KeyMemo;
 use crate::words::mode::Mode;
 
 /// Everything that lives as long as the daemon.
@@ -184,6 +186,15 @@ impl Running for Daemon {
     fn mode_changed(&self) {
         let mode = self.enforcer.bound().effective(self.enforcer.now());
         self.pipeline.set_mode(mode);
+    }
+
+    fn keys(&self) -> Vec<KeyMemo> {
+        self.pipeline.keys(self.enforcer.present())
+    }
+
+    fn forgive(&self, key: KeyHash, reason: &str) -> Result<(), String> {
+        self.pipeline.forgive(self.enforcer.present(), key, reason);
+        self.keep_memory(Patience::Last)
     }
 }
 

@@ -71,8 +71,13 @@ impl Secrets {
                 let secrets = Self {
                     key_hash: random_secret()?,
                 };
-                secrets.write(state_dir, &path).map_err(at(&path))?;
-                Ok(secrets)
+                match secrets.write(state_dir, &path) {
+                    // Somebody else made them at the same time, and these are good.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        Self::load_or_create(state_dir)
+                    }
+                    written => written.map(|()| secrets).map_err(at(&path)),
+                }
             }
             Err(source) => Err(SecretsError::Io { path, source }),
         }
@@ -88,9 +93,10 @@ impl Secrets {
         Ok(Self { key_hash })
     }
 
-    /// Written aside and renamed: a crash leaves either no secrets or whole ones.
+    /// Written aside and linked: a crash leaves either no secrets or whole ones, and what is there
+    /// already is never replaced.
     fn write(&self, state_dir: &Path, path: &Path) -> io::Result<()> {
-        let aside = state_dir.join("secrets.new");
+        let aside = state_dir.join(format!("secrets.new-{}", std::process::id()));
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(true)
@@ -99,7 +105,9 @@ impl Secrets {
             .open(&aside)?;
         writeln!(file, "{KEY_HASH} {}", to_hex(&self.key_hash))?;
         file.sync_all()?;
-        fs::rename(&aside, path)?;
+        let linked = fs::hard_link(&aside, path);
+        fs::remove_file(&aside)?;
+        linked?;
         File::open(state_dir)?.sync_all()
     }
 }
@@ -145,6 +153,20 @@ mod tests {
         assert_eq!(Secrets::load_or_create(directory.path()).unwrap(), first);
         let mode = fs::metadata(directory.path().join("secrets")).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn whoever_comes_second_takes_those_that_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets");
+        let first = Secrets::load_or_create(directory.path()).unwrap();
+        let second = Secrets {
+            key_hash: [7; SECRET_BYTES],
+        };
+        let error = second.write(directory.path(), &path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(Secrets::load_or_create(directory.path()).unwrap(), first);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 use parking_lot::Mutex;
 
 use super::Enforcer;
+use super::operator::{OperatorError, durable};
 use crate::store::journal::Receipt;
 use crate::store::memos::{MemoSubject, forgotten, shifted};
 use crate::store::{Change, StoreError};
 use crate::words::clock::{Monotonic, Now, Step, Wall};
-use crate::words::key::KeyMemo;
+use crate::words::identity::KeyHash;
+use crate::words::key::{KeyMemo, KeyState, KeyTransition};
 use crate::words::memo::Memo;
 
 /// What the store remembered when it was opened.
@@ -66,6 +68,26 @@ impl Enforcer {
         keys.collect()
     }
 
+    /// Forgets what a key earned, where no engine has taken the memos; durable.
+    pub fn forgive_remembered(
+        &self,
+        key: KeyHash,
+        reason: &str,
+        now: Wall,
+    ) -> Result<(), OperatorError> {
+        let mut memos = self.memory.0.lock();
+        let found = memos.iter_mut().find_map(|memo| match memo {
+            Memo::Key(memo) if memo.hash == key => Some(memo),
+            _ => None,
+        });
+        let Some(memo) = found else { return Ok(()) };
+        forgive(memo, reason, now);
+        let change = Change::PutMemo(Memo::Key(memo.clone()));
+        let receipt = self.submit(vec![change]);
+        drop(memos);
+        durable(receipt)
+    }
+
     /// Whether the store takes what it is given. While it does not, the engine goes on remembering
     /// in its own bounded room, so that memos do not take the journal's from bans.
     #[must_use]
@@ -85,4 +107,23 @@ impl Enforcer {
             tracing::debug!(%error, "old memos stay in the store");
         }
     }
+}
+
+fn forgive(memo: &mut KeyMemo, reason: &str, now: Wall) {
+    let change = KeyTransition {
+        at: now,
+        from: memo.state,
+        to: KeyState::Ok,
+        reputation: None,
+        reason: reason.to_owned(),
+    };
+    memo.state = KeyState::Ok;
+    memo.since = now;
+    memo.at = now;
+    memo.spans = Default::default();
+    memo.bad_hours.clear();
+    if memo.history.len() >= KeyMemo::MAX_HISTORY {
+        memo.history.remove(0);
+    }
+    memo.history.push(change);
 }
