@@ -201,6 +201,7 @@ impl Settings {
             .flat_map(|listener| &mut listener.certificate)
             .flat_map(|certificate| [&mut certificate.cert, &mut certificate.key]);
         let secrets = (self.upstream.values_mut()).filter_map(|up| up.secret_file.as_mut());
+        let token = self.admin.token_file.as_mut();
         let intel = [
             &mut self.intel.asn,
             &mut self.intel.country,
@@ -213,7 +214,12 @@ impl Settings {
             &mut self.kernel.pin_dir,
         ];
         let intel = intel.into_iter().filter_map(Option::as_mut);
-        for path in certificates.chain(secrets).chain(intel).chain(own) {
+        for path in certificates
+            .chain(secrets)
+            .chain(token)
+            .chain(intel)
+            .chain(own)
+        {
             // `join` leaves absolute paths as they are.
             *path = base.join(&*path);
         }

@@ -8,6 +8,7 @@ use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 
 use super::StartError;
+use crate::admin::token::Token;
 use crate::enforcement::settings::Backend;
 use crate::intel::Intel;
 use crate::settings::Loaded;
@@ -26,6 +27,7 @@ pub fn check(loaded: &Loaded) -> Result<CheckReport, StartError> {
     loaded.policy()?;
     loaded.listeners()?;
     Intel::load(&loaded.settings.intel)?;
+    Token::configured(loaded.settings.admin.token_file.as_deref())?;
     if let Err(error) = SocketAddr::from_pathname(&loaded.settings.admin.socket) {
         let message = format!("{error}; a socket's path has at most 107 bytes");
         return Err(loaded.document.error("admin.socket", &message).into());

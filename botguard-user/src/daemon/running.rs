@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use parking_lot::Mutex;
 
@@ -17,6 +17,7 @@ use crate::admin::http::Pages;
 use crate::admin::operations::{self, Running, Site};
 use crate::admin::protocol::{DaemonStatus, Done, ListenerStatus, Request, Response};
 use crate::admin::socket::{Actor, Operator};
+use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::connections::Connections;
 use crate::engine::facts::Standing;
@@ -35,6 +36,8 @@ pub(super) struct Daemon {
     pub(super) reserved: Arc<Reserved>,
     pub(super) audit: Arc<AuditLog>,
     pub(super) memory: Mutex<Memory>,
+    /// Of the admin port.
+    pub(super) token: Arc<ArcSwapOption<Token>>,
     pub(super) metrics: MetricsPage,
     /// Bound addresses, in the order of the settings.
     pub(super) addresses: Vec<SocketAddr>,
@@ -92,9 +95,7 @@ impl Daemon {
 
     /// A reload by signal: its result goes to log and audit as a command's would.
     pub(super) fn reload_logged(&self) {
-        let actor = Actor {
-            uid: nix::unistd::getuid().as_raw(),
-        };
+        let actor = Actor::Uid(nix::unistd::getuid().as_raw());
         match self.perform(actor, Request::Reload) {
             Response::Done(Done { did, warnings }) => {
                 for line in did {
@@ -172,6 +173,10 @@ impl Running for Daemon {
         self.audit.reopen();
         let old = self.loaded.load_full();
         let fresh = reload::prepare(&old, self.enforcer.now())?;
+        // Where it is changes only with a restart; what it is may have leaked.
+        let token = Token::configured(self.started_with.admin.token_file.as_deref())
+            .map_err(|error| error.to_string())?;
+        self.token.store(token.map(Arc::new));
         let done = fresh.report(&old.settings, &self.started_with);
         // A file that changed again meanwhile is seen at the next look.
         self.data_files.lock().accept(fresh.stamps().clone());

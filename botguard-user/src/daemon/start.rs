@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
 
@@ -16,6 +16,7 @@ use super::reserved::Reserved;
 use super::running::Daemon;
 use super::surroundings::{Lookup, boot_id, guard, local_listeners};
 use crate::admin;
+use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::Edge;
 use crate::edge::connections::Connections;
@@ -48,6 +49,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     // What can be wrong with the configuration is found before anything is touched.
     let policy = loaded.policy()?;
     let prepared = loaded.listeners()?;
+    let token = Token::configured(settings.admin.token_file.as_deref())?;
     let metrics = MetricsPage::install()?;
 
     let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now.wall)?;
@@ -126,6 +128,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         reserved,
         audit,
         memory,
+        token: Arc::new(ArcSwapOption::from(token.map(Arc::new))),
         metrics,
         addresses,
         data_files: Mutex::new(data_files),

@@ -146,7 +146,7 @@ pub fn overrides(count: usize) {
     gauge!(OVERRIDES).set(count as f64);
 }
 
-/// A request to operate over HTTP was refused: `no_token`, `wrong_token`, `host`.
+/// A request to operate over HTTP was refused: `no_door`, `no_token`, `wrong_token`, `host`.
 pub fn admin_refused(reason: &'static str) {
     counter!(ADMIN_REFUSED, "reason" => reason).increment(1);
 }

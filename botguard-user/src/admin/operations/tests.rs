@@ -62,7 +62,7 @@ impl Bench {
             audit: Some(&audit),
             daemon: None,
         };
-        perform(site, Actor { uid: 7 }, request, now)
+        perform(site, Actor::Uid(7), request, now)
     }
 
     fn guarding<R>(&self, guarded: &[&str], work: impl FnOnce(&Enforcer) -> R) -> R {
