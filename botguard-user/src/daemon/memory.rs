@@ -153,3 +153,66 @@ fn record(key: KeyHash, change: &KeyTransition, memos: &[Memo]) -> KeyRecord {
         until: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::clock::Wall;
+    use crate::words::key::{KeyMemo, SuspicionMemo};
+    use crate::words::points::Points;
+
+    fn key(hash: u128, state: KeyState) -> Memo {
+        Memo::Key(Box::new(KeyMemo {
+            hash: KeyHash(hash),
+            public_id: format!("id{hash}"),
+            shown: format!("sk_id{hash}…"),
+            tier: None,
+            state,
+            since: Wall::default(),
+            at: Wall::default(),
+            spans: [SuspicionMemo::default(); 3],
+            bad_hours: vec![],
+            history: vec![],
+        }))
+    }
+
+    #[test]
+    fn states_are_those_last_heard_of() {
+        let start = [key(1, KeyState::Watch), key(2, KeyState::Suspended)];
+        let mut memory = Memory::of(&start, Monotonic::default());
+        let check = |memory: &Memory, expected: [KeyState; 3]| {
+            assert_eq!([1, 2, 3].map(|hash| memory.state(KeyHash(hash))), expected);
+        };
+        let (ok, watch, suspended) = (KeyState::Ok, KeyState::Watch, KeyState::Suspended);
+        check(&memory, [watch, suspended, ok]);
+        memory.count(&[key(1, suspended), key(2, ok), key(3, watch)]);
+        check(&memory, [suspended, ok, watch]);
+        memory.count(&[]);
+        check(&memory, [suspended, ok, watch]);
+    }
+
+    #[test]
+    fn a_record_calls_the_key_by_its_memo_or_by_its_hash() {
+        let change = KeyTransition {
+            at: Wall::default(),
+            from: KeyState::Watch,
+            to: KeyState::Throttled,
+            reputation: Some(Points::from_basis(7_000)),
+            reason: "0.70 over a day".to_owned(),
+        };
+        let check = |hash, expected: (&str, &str)| {
+            let record = record(KeyHash(hash), &change, &[key(1, KeyState::Throttled)]);
+            assert_eq!((&*record.key, &*record.key_id), expected);
+            assert_eq!(
+                (record.from, record.to),
+                (KeyState::Watch, KeyState::Throttled)
+            );
+            assert_eq!(
+                (&*record.by, &*record.reason),
+                ("botguard", "0.70 over a day")
+            );
+        };
+        check(1, ("sk_id1…", "id1"));
+        check(2, ("#00000000000000000000000000000002", ""));
+    }
+}

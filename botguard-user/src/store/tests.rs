@@ -295,6 +295,7 @@ fn a_store_that_cannot_be_written_is_a_problem_with_a_name() {
     };
     assert!(submit("192.0.2.0/24").wait().is_err());
     assert!(journal.problem().unwrap().starts_with("1 changes"));
+    assert!(journal.is_behind());
 
     // Once it can be written again, so is what could not be.
     let mut slot = store.database.lock();
@@ -305,6 +306,7 @@ fn a_store_that_cannot_be_written_is_a_problem_with_a_name() {
     drop(slot);
     submit("198.51.100.0/24").wait().unwrap();
     assert_eq!(journal.problem(), None);
+    assert!(!journal.is_behind());
     drop(journal);
     drop(store);
     assert_eq!(reopened(directory.path()).allows.len(), 2);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail};
 use botguard_tests::config::Config;
 use botguard_tests::host::Host;
 use botguard_tests::wait;
@@ -13,28 +14,30 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use crate::fixture::{PARTNER_KEY, PUBLIC_KEY, SHOP_KEY, ask, exit_of, host, running};
 
 /// A file with this key, as commands read it.
-fn file_of(host: &Host, key: &str) -> String {
+fn file_of(host: &Host, key: &str) -> Result<String> {
     let path = host.lab.directory().join(format!("{key}.key"));
-    std::fs::write(&path, key).unwrap();
-    path.to_str().unwrap().to_owned()
+    std::fs::write(&path, key)?;
+    Ok(path.to_str().context("a path is text")?.to_owned())
 }
 
-fn suspend(host: &Host, key: &str) -> i32 {
-    let file = file_of(host, key);
+/// Exit status of its suspension.
+fn suspend(host: &Host, key: &str) -> Result<i32> {
+    let file = file_of(host, key)?;
     let arguments = ["key", "suspend", "--key-file", &file, "--reason", "leaked"];
-    exit_of(host, &arguments).unwrap().0
+    Ok(exit_of(host, &arguments)?.0)
 }
 
-fn state_of(host: &Host, key: &str) -> String {
-    let file = file_of(host, key);
-    let shown = ask(host, &["key", "show", "--key-file", &file]).unwrap();
-    shown["key"]["state"].as_str().unwrap().to_owned()
+fn state_of(host: &Host, key: &str) -> Result<String> {
+    let file = file_of(host, key)?;
+    let shown = ask(host, &["key", "show", "--key-file", &file])?;
+    let state = shown["key"]["state"].as_str();
+    Ok(state.context("a key has a state")?.to_owned())
 }
 
 #[test]
 fn an_acknowledged_order_about_a_key_outlives_kill_9() {
     let (host, daemon) = running("keykill", &Config::default()).unwrap();
-    let file = file_of(&host, PUBLIC_KEY);
+    let file = file_of(&host, PUBLIC_KEY).unwrap();
     let mut daemon = Some(daemon);
     for round in 0..4 {
         let is_killed = AtomicBool::new(false);
@@ -71,13 +74,13 @@ fn an_acknowledged_order_about_a_key_outlives_kill_9() {
             daemon.take().unwrap().kill().unwrap();
             orders.join().unwrap()
         });
-        let state = state_of(&host, PUBLIC_KEY);
+        let state = state_of(&host, PUBLIC_KEY).unwrap();
         assert!(
             state == known || tried == Some(&state),
             "{state}: {known}, {tried:?}"
         );
         daemon = Some(host.botguard.start(&host.lab).unwrap());
-        assert_eq!(state_of(&host, PUBLIC_KEY), state);
+        assert_eq!(state_of(&host, PUBLIC_KEY).unwrap(), state);
         // The next round begins with a good key.
         exit_of(&host, &["key", "resume", "--key-file", &file]).unwrap();
     }
@@ -86,8 +89,8 @@ fn an_acknowledged_order_about_a_key_outlives_kill_9() {
 #[test]
 fn orders_about_keys_need_no_daemon() {
     let host = host("keyless", &Config::default()).unwrap();
-    assert_eq!(suspend(&host, SHOP_KEY), 0);
-    let file = file_of(&host, PARTNER_KEY);
+    assert_eq!(suspend(&host, SHOP_KEY).unwrap(), 0);
+    let file = file_of(&host, PARTNER_KEY).unwrap();
     let pin = [
         "key",
         "override",
@@ -101,7 +104,7 @@ fn orders_about_keys_need_no_daemon() {
     ];
     assert_eq!(exit_of(&host, &pin).unwrap().0, 0);
     let _daemon = host.botguard.start(&host.lab).unwrap();
-    assert_eq!(state_of(&host, SHOP_KEY), "suspended");
+    assert_eq!(state_of(&host, SHOP_KEY).unwrap(), "suspended");
     let shown = ask(&host, &["key", "show", "--key-file", &file]).unwrap();
     assert_eq!(shown["key"]["override"]["standing"], "pinned", "{shown}");
     assert!(shown["key"]["override"]["until"].is_string(), "{shown}");
@@ -111,26 +114,28 @@ fn orders_about_keys_need_no_daemon() {
 struct Small(PathBuf);
 
 impl Small {
-    fn mount(path: &Path) -> Self {
-        std::fs::create_dir_all(path).unwrap();
+    fn mount(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path)?;
         let size = Some("size=12m,mode=0700");
-        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), size).unwrap();
-        Self(path.to_owned())
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), size)?;
+        Ok(Self(path.to_owned()))
     }
 
     fn filler(&self) -> PathBuf {
         self.0.join("filler")
     }
 
-    fn fill(&self) {
-        let zeros = std::fs::File::open("/dev/zero").unwrap();
-        let mut filler = std::fs::File::create(self.filler()).unwrap();
-        let error = std::io::copy(&mut &zeros, &mut filler).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    fn fill(&self) -> Result<()> {
+        let zeros = std::fs::File::open("/dev/zero")?;
+        let mut filler = std::fs::File::create(self.filler())?;
+        match std::io::copy(&mut &zeros, &mut filler) {
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
+            other => bail!("not filled: {other:?}"),
+        }
     }
 
-    fn make_room(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
+    fn make_room(&self) -> Result<()> {
+        Ok(std::fs::remove_file(self.filler())?)
     }
 }
 
@@ -141,37 +146,37 @@ impl Drop for Small {
     }
 }
 
-/// More than the store has room for within itself.
-fn import_long_list(host: &Host) -> i32 {
+/// Exit status of an import of more than the store has room for within itself.
+fn import_long_list(host: &Host) -> Result<i32> {
     let hosts = (0..300_000_u32).map(|n| std::net::Ipv4Addr::from(0x4000_0000 + 2 * n));
     let hosts: Vec<_> = hosts.map(|host| host.to_string()).collect();
     let list = host.lab.directory().join("long.txt");
-    std::fs::write(&list, hosts.join("\n")).unwrap();
-    let import = ["block", "import", list.to_str().unwrap(), "--count-only"];
-    exit_of(host, &import).unwrap().0
+    std::fs::write(&list, hosts.join("\n"))?;
+    let list = list.to_str().context("a path is text")?;
+    Ok(exit_of(host, &["block", "import", list, "--count-only"])?.0)
 }
 
 #[test]
 fn a_full_disk_loses_no_acknowledged_order() {
     let host = host("keyfull", &Config::default()).unwrap();
-    let small = Small::mount(&host.lab.directory().join("state"));
+    let small = Small::mount(&host.lab.directory().join("state")).unwrap();
     let daemon = host.botguard.start(&host.lab).unwrap();
-    assert_eq!(suspend(&host, PUBLIC_KEY), 0);
-    small.fill();
-    assert_eq!(import_long_list(&host), 1);
+    assert_eq!(suspend(&host, PUBLIC_KEY).unwrap(), 0);
+    small.fill().unwrap();
+    assert_eq!(import_long_list(&host).unwrap(), 1);
     // In force and not kept, and it says so.
-    assert_eq!(suspend(&host, SHOP_KEY), 1);
-    assert_eq!(state_of(&host, SHOP_KEY), "suspended");
+    assert_eq!(suspend(&host, SHOP_KEY).unwrap(), 1);
+    assert_eq!(state_of(&host, SHOP_KEY).unwrap(), "suspended");
     assert_eq!(exit_of(&host, &["status"]).unwrap().0, 2);
     daemon.kill().unwrap();
-    small.make_room();
-    assert_eq!(state_of(&host, PUBLIC_KEY), "suspended");
+    small.make_room().unwrap();
+    assert_eq!(state_of(&host, PUBLIC_KEY).unwrap(), "suspended");
 
     let daemon = host.botguard.start(&host.lab).unwrap();
-    small.fill();
-    assert_eq!(import_long_list(&host), 1);
-    assert_eq!(suspend(&host, PARTNER_KEY), 1);
-    small.make_room();
+    small.fill().unwrap();
+    assert_eq!(import_long_list(&host).unwrap(), 1);
+    assert_eq!(suspend(&host, PARTNER_KEY).unwrap(), 1);
+    small.make_room().unwrap();
     // It is tried again every second.
     wait::until("the store", Duration::from_secs(20), || {
         let (exit, _said) = exit_of(&host, &["status"]).ok()?;
@@ -180,6 +185,6 @@ fn a_full_disk_loses_no_acknowledged_order() {
     .unwrap();
     daemon.kill().unwrap();
     for key in [PUBLIC_KEY, PARTNER_KEY] {
-        assert_eq!(state_of(&host, key), "suspended", "{key}");
+        assert_eq!(state_of(&host, key).unwrap(), "suspended", "{key}");
     }
 }

@@ -11,6 +11,8 @@ use crate::words::key::{
 use crate::words::memo::Memo;
 use crate::words::points::Points;
 
+mod forgiving;
+
 const KEY: KeyHash = KeyHash(0x0123_abcd << 96);
 
 fn remembered(hash: KeyHash, public_id: &str, state: KeyState) -> KeyMemo {
