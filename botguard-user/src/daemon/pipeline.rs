@@ -29,7 +29,7 @@ use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
 use crate::edge::identity::{IdentitySettings, KeyHasher};
-use crate::engine::decision::{BanProposal, Decision};
+use crate::engine::decision::{BanProposal, Decision, Reason};
 use crate::engine::facts::{InteractionFacts, ResponseFacts};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
@@ -347,6 +347,12 @@ fn count(decision: &Decision, elapsed: Duration) {
     );
     for signal in &decision.score.signals {
         metrics::signal(signal.id);
+    }
+    if let Reason::LimitReached { limit } = &decision.reason {
+        metrics::limit_exceeded(limit);
+    }
+    if decision.pair_ban.is_some() {
+        metrics::pair_ban();
     }
 }
 

@@ -23,6 +23,8 @@ const PRINCIPALS: &str = "botguard_principals";
 const KEYS: &str = "botguard_keys";
 const OVERRIDES: &str = "botguard_key_overrides";
 const ADMIN_REFUSED: &str = "botguard_admin_refused_total";
+const LIMITS_EXCEEDED: &str = "botguard_limits_exceeded_total";
+const PAIR_BANS: &str = "botguard_pair_bans_total";
 const AUDIT_LOST: &str = "botguard_audit_lost_total";
 const STORE_FAILED: &str = "botguard_store_failed_commits_total";
 const UI_EVENTS: &str = "botguard_ui_events_total";
@@ -80,6 +82,14 @@ pub(super) fn describe() {
     );
     describe_gauge!(KERNEL_ENTRIES, "Blocks in force by origin.");
     describe_gauge!(PRINCIPALS, "Principals that the engine keeps state of.");
+    describe_counter!(
+        LIMITS_EXCEEDED,
+        "Requests that found a declared limit used up, by its name."
+    );
+    describe_counter!(
+        PAIR_BANS,
+        "Pairs of credential and address that were refused for some time."
+    );
     describe_gauge!(KEYS, "API keys by state, as far as they are not well.");
     describe_gauge!(OVERRIDES, "Overrides of API keys by command.");
     describe_counter!(
@@ -134,6 +144,16 @@ pub fn upstream(elapsed: Duration) {
 /// The engine keeps state of so many principals.
 pub fn principals(count: usize) {
     gauge!(PRINCIPALS).set(count as f64);
+}
+
+/// A request found this limit used up. Names are the configuration's.
+pub fn limit_exceeded(limit: impl Into<Label>) {
+    counter!(LIMITS_EXCEEDED, "limit" => limit.into().0).increment(1);
+}
+
+/// A pair of credential and address is refused for some time.
+pub fn pair_ban() {
+    counter!(PAIR_BANS).increment(1);
 }
 
 /// So many keys are in this state.

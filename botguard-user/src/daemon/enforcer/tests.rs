@@ -10,6 +10,7 @@ use crate::store::Store;
 use crate::words::address::{ClientAddress, host_network};
 
 mod keys;
+mod unreadable;
 
 fn enforcer(directory: &Path) -> Enforcer {
     let now = Wall::from_unix_ms(1_000_000);

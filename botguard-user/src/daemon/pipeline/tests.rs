@@ -21,6 +21,7 @@ use crate::store::journal::Journal;
 use crate::words::address::ClientAddress;
 use crate::words::points::Points;
 
+mod counting;
 mod keys;
 
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
