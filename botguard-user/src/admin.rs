@@ -13,6 +13,7 @@ pub mod http;
 pub mod operations;
 pub mod protocol;
 pub mod socket;
+pub mod token;
 
 /// `[admin]`
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -22,6 +23,9 @@ pub struct AdminSettings {
     pub socket: PathBuf,
     /// Address of `/metrics` and `/healthz`; port 0 takes a free one.
     pub http: SocketAddr,
+    /// File with a token of 16 characters or more, mode 0600. Whoever has it may do over HTTP what
+    /// may be done over the socket (`POST /v1/operate`); without it nobody may.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for AdminSettings {
@@ -29,6 +33,7 @@ impl Default for AdminSettings {
         Self {
             socket: PathBuf::from("/run/botguard/admin.sock"),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9480)),
+            token_file: None,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod replay;
 
 mod access;
 mod events;
+mod keys;
 mod lists;
 mod plain;
 mod session;
@@ -28,6 +29,7 @@ use self::arguments::{
     Allow, Arguments, Block, Command, ExportFormat, Kernel, asns_of, networks_of,
 };
 use self::explain::Explanation;
+use self::keys::KeyError;
 use self::lists::{ListError, Source};
 use self::render::Text;
 use self::replay::ReplayError;
@@ -95,6 +97,8 @@ enum CommandError {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     List(#[from] ListError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -111,6 +115,7 @@ impl CommandError {
             }) => USAGE,
             Self::Daemon(error) if error.is_usage() => USAGE,
             Self::List(error) if error.is_usage() => USAGE,
+            Self::Key(error) if error.is_usage() => USAGE,
             Self::Refused(_)
             | Self::Access(_)
             | Self::Search(_)
@@ -119,6 +124,7 @@ impl CommandError {
             | Self::Kernel(_)
             | Self::Daemon(_)
             | Self::List(_)
+            | Self::Key(_)
             | Self::Output(_) => FAILED,
         }
     }
@@ -174,6 +180,7 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
             source = Some(list);
             Some(request)
         }
+        Command::Key(command) => Some(Request::Key(keys::request(command, &loaded)?)),
         command => request(command),
     };
     let Some(request) = request else {
@@ -209,14 +216,15 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     Ok(answer(&response))
 }
 
-/// The request of a command that is one by itself; `run`, `explain`, `replay` and `kernel events` are not, and
-/// an import is one only with its file.
+/// The request of a command that is one by itself; `run`, `explain`, `replay` and `kernel events` are
+/// not, and those of imports and keys are made with their files.
 fn request(command: &Command) -> Option<Request> {
     Some(match command {
         Command::Run { .. }
         | Command::Explain { .. }
         | Command::Replay { .. }
         | Command::Block(Block::Import(_))
+        | Command::Key(_)
         | Command::Kernel(Kernel::Events { .. }) => {
             return None;
         }

@@ -14,6 +14,7 @@ pub mod pipeline;
 mod check;
 mod crawler_lookups;
 mod data_files;
+mod memory;
 mod reload;
 mod reserved;
 mod running;
@@ -69,6 +70,9 @@ pub enum StartError {
     /// The admin port cannot be bound.
     #[error(transparent)]
     Http(#[from] admin::http::HttpError),
+    /// The token of the admin port cannot be used.
+    #[error(transparent)]
+    Token(#[from] admin::token::TokenError),
     /// Metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] crate::telemetry::MetricsError),
@@ -81,7 +85,7 @@ impl StartError {
     /// Whether the configuration is to blame: exit status 64.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Data(_))
+        matches!(self, Self::Settings(_) | Self::Data(_) | Self::Token(_))
     }
 }
 
@@ -111,13 +115,22 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
     let admin_shutdown = CancellationToken::new();
     let operator: Arc<dyn admin::socket::Operator> = Arc::clone(&daemon) as _;
     let pages: Arc<dyn admin::http::Pages> = Arc::clone(&daemon) as _;
+    let door = admin::http::Door {
+        token: Arc::clone(&daemon.token),
+        operator: Arc::clone(&operator),
+    };
     let background = [
         tokio::spawn(admin::socket::serve(
             socket,
             operator,
             admin_shutdown.clone(),
         )),
-        tokio::spawn(admin::http::serve(http, pages, admin_shutdown.clone())),
+        tokio::spawn(admin::http::serve(
+            http,
+            pages,
+            door,
+            admin_shutdown.clone(),
+        )),
         tokio::spawn(timers::run(Arc::clone(&daemon), admin_shutdown.clone())),
         tokio::spawn(data_files::follow(
             Arc::clone(&daemon),

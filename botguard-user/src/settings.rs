@@ -229,6 +229,7 @@ impl Settings {
             .flat_map(|listener| &mut listener.certificate)
             .flat_map(|certificate| [&mut certificate.cert, &mut certificate.key]);
         let secrets = (self.upstream.values_mut()).filter_map(|up| up.secret_file.as_mut());
+        let token = self.admin.token_file.as_mut();
         let intel = [
             &mut self.intel.asn,
             &mut self.intel.country,
@@ -246,7 +247,12 @@ impl Settings {
         ];
         let crawlers = self.crawler.iter_mut().map(|crawler| &mut crawler.ranges);
         let data = (intel.into_iter().chain(tokens).chain(crawlers)).filter_map(Option::as_mut);
-        for path in certificates.chain(secrets).chain(data).chain(own) {
+        for path in certificates
+            .chain(secrets)
+            .chain(token)
+            .chain(data)
+            .chain(own)
+        {
             // `join` leaves absolute paths as they are.
             *path = base.join(&*path);
         }

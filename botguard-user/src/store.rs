@@ -1,5 +1,6 @@
 //! What must outlive the daemon: blocks with their wall-clock ends, imported lists and blocked
-//! systems, the allow list, the operator's mode override. The store is the truth, the kernel's maps a compiled copy of it.
+//! systems, the allow list, the operator's overrides of mode and keys, and what the engine remembers.
+//! The store is the truth, the kernel's maps a compiled copy of it.
 //!
 //! One directory (`state_dir`, 0700) with one lock, which daemon and CLI share: whoever holds the
 //! [`Store`] is its only user. Not here: the group commit ([`journal`]), the secrets
@@ -8,9 +9,12 @@
 pub mod journal;
 pub mod list_row;
 pub mod lock;
+pub mod memos;
 pub mod secrets;
 
+mod memo_tables;
 mod tables;
+mod unreadable;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -25,11 +29,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::block::{Allow, Block, Origin};
 use crate::words::clock::{BootClock, Step, Wall};
+use crate::words::identity::KeyHash;
+use crate::words::key::KeyOverride;
 use crate::words::layer::{AsnBlock, NamedList};
+use crate::words::memo::Memo;
 use crate::words::mode::Mode;
 use crate::words::rule::ListName;
 
 use lock::StateLock;
+use memos::MemoSubject;
+use unreadable::Unreadable;
 
 /// The open store. Holds the state directory's lock for as long as it lives.
 #[derive(Debug)]
@@ -40,6 +49,7 @@ pub struct Store {
     path: PathBuf,
     is_blank: bool,
     moved_aside: Option<PathBuf>,
+    unreadable: Arc<Unreadable>,
     _lock: StateLock,
 }
 
@@ -58,6 +68,10 @@ pub struct Contents {
     pub mode: Option<ModeOverride>,
     /// The clock that all ends are kept by.
     pub clock: Option<BootClock>,
+    /// What the operator decided about keys, the expired included.
+    pub overrides: Vec<KeyOverride>,
+    /// What the engine remembered.
+    pub memos: Vec<Memo>,
 }
 
 /// An upper bound for the mode that the operator set by command, in force until it ends.
@@ -109,6 +123,20 @@ pub enum Change {
     SetMode(Option<ModeOverride>),
     /// Sets the clock that all ends are kept by.
     SetClock(BootClock),
+    /// Adds the override, or replaces the one of the same key.
+    PutOverride(KeyOverride),
+    /// Removes the override of this key, if there is one.
+    DeleteOverride(KeyHash),
+    /// Adds the memo, or replaces the one of the same subject.
+    PutMemo(Memo),
+    /// Removes the memo of this subject, if there is one.
+    DeleteMemo(MemoSubject),
+    /// Moves the times of all memos with a clock that was stepped.
+    ShiftMemos(Step),
+    /// Removes the memos that [`memos::forgotten`] names.
+    PruneMemos(Wall),
+    /// Moves every row that cannot be read into a table of its own.
+    SetAsideUnreadable,
 }
 
 /// The store could not be opened, read or written. Internal or the configuration's fault.
@@ -135,10 +163,8 @@ pub enum StoreError {
         /// Why not.
         source: Box<redb::Error>,
     },
-    /// A row is not what this version writes.
-    #[error(
-        "the store's table `{table}` has a row `{key}` that this version cannot read: {source}"
-    )]
+    /// A row cannot be written. Internal.
+    #[error("the row `{key}` cannot be written to the store's table `{table}`: {source}")]
     Row {
         /// Which table.
         table: &'static str,
@@ -165,7 +191,8 @@ impl Store {
     /// creating both if they are missing.
     ///
     /// A store that cannot be read is moved aside as `store.redb.corrupt-<unix milliseconds>` and
-    /// a new one is begun; see [`Self::moved_aside`].
+    /// a new one is begun; see [`Self::moved_aside`]. Single rows that cannot be read are left out
+    /// and left in place; see [`Journal::unreadable`](journal::Journal::unreadable).
     ///
     /// Errors: [`StoreError::Lock`] where another process holds it (the caller asks that one
     /// instead), [`StoreError::Io`] where the directory cannot be used (configuration's fault).
@@ -177,7 +204,7 @@ impl Store {
         create_private_directory(state_dir)?;
         let lock = StateLock::take(state_dir, patience)?;
         let path = state_dir.join("store.redb");
-        let (database, contents) = match open_and_read(&path) {
+        let (database, contents, unreadable) = match open_and_read(&path) {
             Ok(opened) => opened,
             Err(error) if is_corruption(&error) => {
                 let aside = state_dir.join(format!("{ASIDE_PREFIX}{}", now.as_unix_ms()));
@@ -192,6 +219,7 @@ impl Store {
             database: Mutex::new(Some(database)),
             path,
             moved_aside: newest_aside(state_dir),
+            unreadable: Arc::new(unreadable),
             _lock: lock,
         };
         Ok((store, contents))
@@ -231,18 +259,19 @@ impl Store {
             Some(database) => database,
             None => Database::create(&self.path).map_err(database("open"))?,
         };
-        tables::write(&database, changes)?;
+        let moved = tables::write(&database, changes, &self.unreadable.rows())?;
         *slot = Some(database);
+        self.unreadable.forget(&moved);
         Ok(())
     }
 }
 
-fn open_and_read(path: &Path) -> Result<(Database, Contents), StoreError> {
+fn open_and_read(path: &Path) -> Result<(Database, Contents, Unreadable), StoreError> {
     let store = Database::create(path).map_err(database("open"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .map_err(io("set the mode of", path))?;
-    let contents = tables::read(&store)?;
-    Ok((store, contents))
+    let (contents, unreadable) = tables::read(&store)?;
+    Ok((store, contents, Unreadable::new(unreadable)))
 }
 
 const ASIDE_PREFIX: &str = "store.redb.corrupt-";
@@ -255,7 +284,7 @@ fn newest_aside(state_dir: &Path) -> Option<PathBuf> {
     Some(state_dir.join(newest))
 }
 
-/// Only damage moves a store aside. A full disk, a missing permission or a store of a later
+/// Only damage of the database moves a store aside. A row that cannot be read, a full disk, a missing permission or a store of a later
 /// version must not: the data is good.
 fn is_corruption(error: &StoreError) -> bool {
     match error {
@@ -265,8 +294,10 @@ fn is_corruption(error: &StoreError) -> bool {
                 redb::Error::Corrupted(_) | redb::Error::TableTypeMismatch { .. }
             ) || matches!(&**source, redb::Error::Io(io) if is_damage(io))
         }
-        StoreError::Row { .. } => true,
-        StoreError::Lock(_) | StoreError::Io { .. } | StoreError::Journal(_) => false,
+        StoreError::Row { .. }
+        | StoreError::Lock(_)
+        | StoreError::Io { .. }
+        | StoreError::Journal(_) => false,
     }
 }
 

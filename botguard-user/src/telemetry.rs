@@ -97,6 +97,9 @@ mod tests {
             metrics::principals(7);
             metrics::kernel_packets("drop_block", 3);
             metrics::kernel_entries("automatic", 1);
+            metrics::keys("suspended", 2);
+            metrics::overrides(3);
+            metrics::admin_refused("wrong_token");
         });
         let page = handle.render();
         for line in [
@@ -110,6 +113,9 @@ mod tests {
             r#"botguard_kernel_packets_total{exit="drop_block"} 3"#,
             r#"botguard_kernel_entries{origin="automatic"} 1"#,
             "botguard_principals 7",
+            r#"botguard_keys{state="suspended"} 2"#,
+            "botguard_key_overrides 3",
+            r#"botguard_admin_refused_total{reason="wrong_token"} 1"#,
             "# HELP botguard_audit_lost_total",
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");

@@ -1,6 +1,8 @@
-//! The admin HTTP port: `/metrics` and `/healthz`, nothing that changes anything. A request whose
-//! `Host` is not loopback is refused, so that a page in somebody's browser cannot read it by
-//! rebinding its name to 127.0.0.1.
+//! The admin HTTP port: `/metrics` and `/healthz` for everybody on this host, and `/v1/operate` for
+//! who has the token. A request whose `Host` is not loopback is refused, so that a page in somebody's
+//! browser cannot read it by rebinding its name to 127.0.0.1.
+
+mod operate;
 
 use std::convert::Infallible;
 use std::io;
@@ -15,6 +17,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::metrics;
+
+pub use self::operate::Door;
 
 /// What the pages say.
 pub trait Pages: Send + Sync + 'static {
@@ -43,7 +49,13 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
 }
 
 /// Serves until `shutdown`.
-pub async fn serve(listener: TcpListener, pages: Arc<dyn Pages>, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    pages: Arc<dyn Pages>,
+    door: Door,
+    shutdown: CancellationToken,
+) {
+    let door = Arc::new(door);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -65,16 +77,12 @@ pub async fn serve(listener: TcpListener, pages: Arc<dyn Pages>, shutdown: Cance
             continue;
         };
         let pages = Arc::clone(&pages);
+        let door = Arc::clone(&door);
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let response = respond(
-                    request.method(),
-                    request.uri().path(),
-                    request.headers(),
-                    &*pages,
-                );
-                async move { Ok::<_, Infallible>(response) }
+                let (pages, door) = (Arc::clone(&pages), Arc::clone(&door));
+                async move { Ok::<_, Infallible>(answer(request, &*pages, &door).await) }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new())
@@ -94,18 +102,34 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+async fn answer(request: Request<Incoming>, pages: &dyn Pages, door: &Door) -> Response<String> {
+    if !request.uri().path().starts_with(operate::PREFIX) {
+        let path = request.uri().path();
+        respond(request.method(), path, request.headers(), pages)
+    } else if has_loopback_host(request.headers()) {
+        operate::respond(request, door).await
+    } else {
+        metrics::admin_refused("host");
+        operate::problem(StatusCode::FORBIDDEN, WRONG_HOST)
+    }
+}
+
+const WRONG_HOST: &str = "the Host header must be a loopback address or localhost";
+
+fn has_loopback_host(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST);
+    host.and_then(|host| host.to_str().ok())
+        .is_some_and(is_loopback)
+}
+
 fn respond(
     method: &Method,
     path: &str,
     headers: &HeaderMap,
     pages: &dyn Pages,
 ) -> Response<String> {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_loopback) {
-        let text = "the Host header must be a loopback address or localhost\n";
-        return page(StatusCode::FORBIDDEN, text.to_owned());
+    if !has_loopback_host(headers) {
+        return page(StatusCode::FORBIDDEN, format!("{WRONG_HOST}\n"));
     }
     let text = match path {
         "/metrics" => pages.metrics(),

@@ -4,7 +4,9 @@
 //! Every change is recorded in the audit log with its actor and what came of it.
 
 mod asns;
+mod keys;
 mod lists;
+mod sentences;
 mod status;
 mod verdict;
 
@@ -26,10 +28,11 @@ use crate::daemon::local_listeners;
 use crate::enforcement::import::gates::Force;
 use crate::enforcement::settings::Backend;
 use crate::settings::Loaded;
-use crate::words::block::{Effect, Scope};
 use crate::words::clock::Wall;
-use crate::words::units::Span;
+use crate::words::identity::KeyHash;
+use crate::words::key::KeyMemo;
 
+use self::sentences::{block_line, blocked_line, mode_line};
 use self::verdict::Question;
 
 /// What operations work on.
@@ -63,12 +66,20 @@ pub trait Running {
 
     /// Follows a change of the global mode.
     fn mode_changed(&self);
+
+    /// Every key whose reputation the engine remembers.
+    fn keys(&self) -> Vec<KeyMemo>;
+
+    /// Forgets what a key earned, in the engine and in the store.
+    ///
+    /// Errors: it is forgotten in the engine only.
+    fn forgive(&self, key: KeyHash, reason: &str) -> Result<(), String>;
 }
 
 /// Carries out one request of `actor`.
 #[must_use]
 pub fn perform(site: Site<'_>, actor: Actor, request: &Request, now: Wall) -> Response {
-    let response = carry_out(site, request, now);
+    let response = carry_out(site, actor, request, now);
     if let (Some(audit), Some((operation, target))) = (site.audit, change(request)) {
         let result = match &response {
             Response::Failed(failed) => failed.message.clone(),
@@ -86,7 +97,7 @@ pub fn perform(site: Site<'_>, actor: Actor, request: &Request, now: Wall) -> Re
     response
 }
 
-fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
+fn carry_out(site: Site<'_>, actor: Actor, request: &Request, now: Wall) -> Response {
     let enforcer = site.enforcer;
     match request {
         Request::Status => Response::Status(Box::new(status::of(site, now))),
@@ -232,6 +243,7 @@ fn carry_out(site: Site<'_>, request: &Request, now: Wall) -> Response {
                 allows: allows.iter().map(AllowEntry::of).collect(),
             })
         }
+        Request::Key(request) => keys::perform(site, actor, request, now),
         Request::KernelStats => Response::Kernel(enforcer.kernel()),
         Request::KernelAttach => attach(site, now),
         Request::KernelDetach => match enforcer.detach(&site.loaded.settings.kernel.pin_dir) {
@@ -284,6 +296,7 @@ fn change(request: &Request) -> Option<(&'static str, String)> {
         | Request::AllowList
         | Request::WouldBlock { .. }
         | Request::KernelStats => None,
+        Request::Key(request) => keys::change(request),
         Request::Reload => Some(("reload", String::new())),
         Request::SetMode { mode, .. } => Some(("mode", mode.to_string())),
         Request::BlockAdd { networks, asns, .. } => {
@@ -357,35 +370,6 @@ fn kernel_warning(site: Site<'_>) -> Option<String> {
     site.enforcer
         .kernel_problem()
         .map(|problem| format!("the kernel does not follow: {problem}"))
-}
-
-fn mode_line(mode: crate::words::mode::Mode, duration: Option<Duration>) -> Vec<String> {
-    let until = duration.map_or_else(
-        || "until it is set again".to_owned(),
-        |duration| format!("for {} (ended by the daemon)", Span(duration)),
-    );
-    vec![format!(
-        "edge and kernel are bounded by mode {mode} {until}"
-    )]
-}
-
-fn block_line(network: &str, scope: Scope, effect: Effect, ttl: Option<Duration>) -> String {
-    format!("{network} {}", blocked_line(scope, effect, ttl))
-}
-
-fn blocked_line(scope: Scope, effect: Effect, ttl: Option<Duration>) -> String {
-    let what = match (effect, scope) {
-        (Effect::Drop, Scope::Listeners) => "dropped: TCP and UDP to the listeners",
-        (Effect::Drop, Scope::Host) => "dropped: every packet",
-        (Effect::Count, Scope::Listeners) => "counted, not dropped: TCP and UDP to the listeners",
-        (Effect::Count, Scope::Host) => "counted, not dropped: every packet",
-    };
-    let scope = match scope {
-        Scope::Listeners => "listeners",
-        Scope::Host => "host",
-    };
-    let how_long = ttl.map_or_else(|| "for good".to_owned(), |ttl| format!("for {}", Span(ttl)));
-    format!("blocked {how_long}, scope {scope} ({what})")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! domain, so that neither holds the other back.
 
 mod asn_entry;
+mod keys;
 mod lists;
 mod status;
 
@@ -17,6 +18,10 @@ use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 use crate::words::rule::ListName;
 
+pub use keys::{
+    KeyCard, KeyDetail, KeyEntry, KeyName, KeyNameError, KeyReference, KeyRequest, Keys,
+    OverrideEntry, OverrideTerms, Reputation, TransitionEntry,
+};
 pub use lists::{Export, ExportPart, ListEntry};
 pub use status::{DaemonStatus, DataFileStatus, ListenerStatus, Override, RouteStatus, Status};
 
@@ -122,6 +127,8 @@ pub enum Request {
         /// To this port; without it to a port of a listener.
         port: Option<u16>,
     },
+    /// Something about API keys.
+    Key(KeyRequest),
     /// Attach the kernel filter and fill it from the store.
     KernelAttach,
     /// Remove the kernel filter and its pins.
@@ -144,6 +151,10 @@ pub enum Response {
     Allows(Allows),
     /// [`Request::WouldBlock`].
     Verdict(Verdict),
+    /// [`Request::KeyList`].
+    Keys(Keys),
+    /// [`Request::KeyShow`].
+    Key(Box<KeyDetail>),
     /// [`Request::KernelStats`].
     Kernel(Kernel),
     /// [`Request::Status`].
@@ -386,6 +397,40 @@ mod tests {
             }),
         );
         check(r#"{"request":"set_mode","mode":"log","fro_s":1}"#, None);
+        check(
+            r##"{"request":"key","operation":"suspend","key":"#0123abcd","reason":"leaked"}"##,
+            Some(Request::Key(KeyRequest::Suspend {
+                key: KeyReference::Named("#0123abcd".to_owned()),
+                reason: "leaked".to_owned(),
+                for_s: None,
+            })),
+        );
+        check(
+            r#"{"request":"key","operation":"override","key":{"hash":"0","public_id":"","shown":""},
+                "terms":{"limit":{"rate":"5/s","burst":2},"mode":"log"},"reason":"x"}"#,
+            Some(Request::Key(KeyRequest::Override {
+                key: KeyReference::Card(KeyCard {
+                    hash: "0".to_owned(),
+                    public_id: String::new(),
+                    shown: String::new(),
+                    tier: None,
+                }),
+                terms: OverrideTerms {
+                    pin: false,
+                    limit: Some(crate::words::key::KeyLimit {
+                        rate: "5/s".parse().unwrap(),
+                        burst: 2,
+                    }),
+                    mode: Some(Mode::Log),
+                },
+                reason: "x".to_owned(),
+                for_s: None,
+            })),
+        );
+        check(
+            r#"{"request":"key","operation":"list","stat":"watch"}"#,
+            None,
+        );
         check(r#"{"request":"explode"}"#, None);
     }
 }

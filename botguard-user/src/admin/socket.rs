@@ -17,14 +17,19 @@ use super::protocol::{Request, Response};
 
 /// Who asks: what the audit log calls the actor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Actor {
-    /// User id.
-    pub uid: u32,
+pub enum Actor {
+    /// A user of this host, by the kernel's word.
+    Uid(u32),
+    /// Whoever has the token of the admin port.
+    HttpToken,
 }
 
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "uid {}", self.uid)
+        match self {
+            Self::Uid(uid) => write!(f, "uid {uid}"),
+            Self::HttpToken => f.write_str("http token"),
+        }
     }
 }
 
@@ -136,9 +141,7 @@ async fn accept(
 }
 
 async fn converse(stream: UnixStream, operator: Arc<dyn Operator>) -> io::Result<()> {
-    let actor = Actor {
-        uid: stream.peer_cred()?.uid(),
-    };
+    let actor = Actor::Uid(stream.peer_cred()?.uid());
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {

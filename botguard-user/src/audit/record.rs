@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::words::block::Origin;
 use crate::words::clock::Wall;
+use crate::words::key::KeyState;
 
 pub use decision::{BanScope, DecisionRecord, EnforcementRecord, LimitRecord, TrustRecord};
 pub use facts::{
@@ -53,7 +54,7 @@ pub enum Event {
     Operator(OperatorRecord),
     /// A ban that a request earned took effect.
     Ban(BanRecord),
-    /// A key's state changed, or the operator decided about it.
+    /// A key's state changed.
     Key(KeyRecord),
     /// Records were lost.
     Gap(GapRecord),
@@ -96,23 +97,23 @@ pub struct BanRecord {
     pub refused: Option<String>,
 }
 
-/// A change of a key's state, or of what the operator decided about it.
+/// A change of a key's state.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KeyRecord {
-    /// The key, as people are shown it.
+    /// The key as it is shown.
     pub key: String,
-    /// Its public id, as commands name it.
+    /// Its public id.
     pub key_id: String,
-    /// What held before: `ok`, `watch`, `throttled`, `suspended`, or `pinned`.
-    pub from: String,
-    /// What holds now.
-    pub to: String,
-    /// Who: `reputation`, or the operator as the kernel says (SO_PEERCRED), `uid 0`.
+    /// From which state.
+    pub from: KeyState,
+    /// To which.
+    pub to: KeyState,
+    /// Who: `botguard`, an actor as in `uid 0`, or `time` where a suspension by command has ended.
     pub by: String,
-    /// Why, in a sentence.
+    /// Why.
     pub reason: String,
-    /// When it ends by itself; `None` is never.
-    pub until: Option<Timestamp>,
+    /// When it ends by itself, RFC 3339; `null` where it does not.
+    pub until: Option<String>,
 }
 
 /// Records that could not be written.

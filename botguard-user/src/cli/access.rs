@@ -118,9 +118,7 @@ impl Local {
     }
 
     fn perform(&self, request: &Request) -> Response {
-        let actor = Actor {
-            uid: nix::unistd::getuid().as_raw(),
-        };
+        let actor = Actor::Uid(nix::unistd::getuid().as_raw());
         let site = Site {
             enforcer: &self.enforcer,
             loaded: &self.loaded,

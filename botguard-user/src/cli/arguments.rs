@@ -1,5 +1,7 @@
 //! The command line as typed. Nothing is opened here; the doc comments are the help texts.
 
+mod key;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -66,6 +68,9 @@ pub enum Command {
     /// The allow list, which beats every block
     #[command(subcommand)]
     Allow(Allow),
+    /// API keys: reputation, suspension, overrides
+    #[command(subcommand)]
+    Key(Key),
     /// Show what the kernel would do with an address, and why
     WouldBlock {
         /// Source address of the packet
@@ -232,6 +237,8 @@ pub enum Kernel {
         duration: Option<Span>,
     },
 }
+
+pub use self::key::{BoundArgument, Key, KeyArgument, KeyOverride, StateArgument};
 
 /// One or more networks.
 #[derive(Args, Debug)]

@@ -1,5 +1,6 @@
 //! Responses as text for people. `--json` bypasses all of it.
 
+mod keys;
 mod status;
 
 use std::fmt::{self, Display};
@@ -41,6 +42,8 @@ impl Display for Text<'_> {
             Response::Allows(Allows { allows }) if allows.is_empty() => writeln!(f, "no allows"),
             Response::Allows(Allows { allows }) => lines(f, allows, allow),
             Response::Verdict(verdict) => render_verdict(f, verdict),
+            Response::Keys(known) => keys::render(f, known),
+            Response::Key(key) => keys::render_one(f, key),
             Response::Kernel(kernel) => render_kernel(f, kernel),
             Response::Status(status) => status::render(f, status),
             Response::Failed(failed) => writeln!(f, "{}", failed.message),

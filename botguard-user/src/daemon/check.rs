@@ -8,6 +8,7 @@ use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 
 use super::{StartError, data_files};
+use crate::admin::token::Token;
 use crate::enforcement::settings::Backend;
 use crate::intel::crawlers::NameResolver;
 use crate::settings::Loaded;
@@ -30,6 +31,7 @@ pub fn check(loaded: &Loaded) -> Result<CheckReport, StartError> {
         let resolver = NameResolver::new(&loaded.settings.crawler_dns);
         resolver.map_err(|error| loaded.document.error_of(&error.to_string()))?;
     }
+    Token::configured(loaded.settings.admin.token_file.as_deref())?;
     if let Err(error) = SocketAddr::from_pathname(&loaded.settings.admin.socket) {
         let message = format!("{error}; a socket's path has at most 107 bytes");
         return Err(loaded.document.error("admin.socket", &message).into());

@@ -10,7 +10,9 @@ mod asns;
 mod bound;
 mod ending;
 mod kernel_side;
+mod keys;
 mod lists;
+mod memory;
 mod operator;
 mod recovered;
 mod steady;
@@ -37,7 +39,9 @@ use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::{Now, Wall};
 use crate::words::mode::Mode;
 
+use self::keys::Overrides;
 use self::lists::passable;
+use self::memory::Memory;
 use self::steady::Steady;
 
 pub use asns::{AsnSource, BlockedAsn, ListedAsn};
@@ -58,6 +62,8 @@ pub struct Enforcer {
     /// Taken last of all.
     asn_source: Mutex<AsnSource>,
     steady: Steady,
+    overrides: Overrides,
+    memory: Memory,
     /// What the store lost before it was opened, if anything.
     store_problem: Option<String>,
 }
@@ -154,7 +160,8 @@ impl Enforcer {
             layers.asns.insert(block.number, (block, networks));
         }
         list.swap_layers(Prepared::new(layers));
-        let mut moved = vec![];
+        let overrides = Overrides::new(contents.overrides);
+        let (memory, mut moved) = Memory::start(contents.memos, missed, now);
         if let Some(step) = missed {
             tracing::warn!(
                 step_ms = step.as_ms(),
@@ -162,10 +169,15 @@ impl Enforcer {
             );
             list.shift_ends(step);
             bound.set = bound.set.map(|set| set.shifted(step));
-            moved = steady::with_ends(&list);
+            moved.extend(steady::with_ends(&list));
+            moved.extend(overrides.shift_ends(step));
             moved.extend(bound.set.map(|set| Change::SetMode(Some(set))));
         }
-        let has_ends = !moved.is_empty() || !steady::with_ends(&list).is_empty();
+        let has_ends = !moved.is_empty()
+            || !memory.is_empty()
+            || !overrides.with_ends().is_empty()
+            || !steady::with_ends(&list).is_empty();
+        let is_to_be_told = !moved.is_empty() || (has_ends && !is_kept);
         let enforcer = Self {
             lists: RwLock::new(list),
             kernel: Mutex::new(kernel),
@@ -175,13 +187,12 @@ impl Enforcer {
             default_scope: start.default_scope,
             asn_source: Mutex::new(start.asns),
             steady: Steady::new(watch, start.boot_id, is_kept),
+            overrides,
+            memory,
             store_problem: start.store_problem,
         };
         // Ends that the next start is to read by another clock are useless without this one.
-        if has_ends
-            && !is_kept
-            && let Err(error) = enforcer.submit(moved)
-        {
+        if is_to_be_told && let Err(error) = enforcer.submit(moved) {
             tracing::error!(%error, "the clock is not kept across a restart");
         }
         if let Err(error) = enforcer.sees_all() {
@@ -353,6 +364,7 @@ impl Enforcer {
         let problems = [
             self.store_problem.clone(),
             self.journal.problem(),
+            self.journal.unreadable(),
             self.kernel_problem(),
             self.asn_problem(),
         ];

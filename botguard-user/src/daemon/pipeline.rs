@@ -8,6 +8,7 @@ mod facts;
 mod gate;
 mod headers;
 mod in_flight;
+mod memory;
 mod request_id;
 mod ticket;
 mod waiting;

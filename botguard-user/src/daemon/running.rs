@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use parking_lot::Mutex;
 
 use super::data_files::DataFiles;
 use super::enforcer::Enforcer;
+use super::memory::{Keeping, Memory, Patience};
 use super::pipeline::Pipeline;
 use super::reload;
 use super::reserved::Reserved;
@@ -16,12 +17,15 @@ use crate::admin::http::Pages;
 use crate::admin::operations::{self, Running, Site};
 use crate::admin::protocol::{DaemonStatus, Done, ListenerStatus, Request, Response};
 use crate::admin::socket::{Actor, Operator};
+use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::connections::Connections;
 use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
-use crate::words::clock::Monotonic;
+use crate::words::clock::{Monotonic, Now};
+use crate::words::identity::KeyHash;
+use crate::words::key::KeyMemo;
 use crate::words::mode::Mode;
 
 /// Everything that lives as long as the daemon.
@@ -31,6 +35,9 @@ pub(super) struct Daemon {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reserved: Arc<Reserved>,
     pub(super) audit: Arc<AuditLog>,
+    pub(super) memory: Mutex<Memory>,
+    /// Of the admin port.
+    pub(super) token: Arc<ArcSwapOption<Token>>,
     pub(super) metrics: MetricsPage,
     /// Bound addresses, in the order of the settings.
     pub(super) addresses: Vec<SocketAddr>,
@@ -68,6 +75,19 @@ impl Daemon {
         }
     }
 
+    /// Puts into the store what the engine has to remember.
+    ///
+    /// Errors: as [`Memory::keep`].
+    pub(super) fn keep_memory(&self, patience: Patience) -> Result<(), String> {
+        let keeping = Keeping {
+            pipeline: &self.pipeline,
+            enforcer: &self.enforcer,
+            audit: &self.audit,
+        };
+        let mut memory = self.memory.lock();
+        memory.keep(keeping, patience, Now::read())
+    }
+
     /// [`Self::close_blocked`] where thousands of networks were blocked at once.
     pub(super) fn close_all_blocked(&self) {
         self.close_blocked(&everybody());
@@ -75,9 +95,7 @@ impl Daemon {
 
     /// A reload by signal: its result goes to log and audit as a command's would.
     pub(super) fn reload_logged(&self) {
-        let actor = Actor {
-            uid: nix::unistd::getuid().as_raw(),
-        };
+        let actor = Actor::Uid(nix::unistd::getuid().as_raw());
         match self.perform(actor, Request::Reload) {
             Response::Done(Done { did, warnings }) => {
                 for line in did {
@@ -158,6 +176,10 @@ impl Running for Daemon {
         self.audit.reopen();
         let old = self.loaded.load_full();
         let fresh = reload::prepare(&old, self.enforcer.now())?;
+        // Where it is changes only with a restart; what it is may have leaked.
+        let token = Token::configured(self.started_with.admin.token_file.as_deref())
+            .map_err(|error| error.to_string())?;
+        self.token.store(token.map(Arc::new));
         let done = fresh.report(&old.settings, &self.started_with);
         // A file that changed again meanwhile is seen at the next look.
         self.data_files.lock().accept(fresh.stamps().clone());
@@ -174,6 +196,15 @@ impl Running for Daemon {
     fn mode_changed(&self) {
         let mode = self.enforcer.bound().effective(self.enforcer.now());
         self.pipeline.set_mode(mode);
+    }
+
+    fn keys(&self) -> Vec<KeyMemo> {
+        self.pipeline.keys(self.enforcer.present())
+    }
+
+    fn forgive(&self, key: KeyHash, reason: &str) -> Result<(), String> {
+        self.pipeline.forgive(self.enforcer.present(), key, reason);
+        self.keep_memory(Patience::Last)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
@@ -11,11 +11,13 @@ use tokio::sync::mpsc;
 use super::StartError;
 use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
+use super::memory::Memory;
 use super::pipeline::{Pipeline, View};
 use super::reserved::{self, Reserved};
 use super::running::Daemon;
 use super::surroundings::{Lookup, boot_id, guard, local_listeners};
 use crate::admin;
+use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::Edge;
 use crate::edge::connections::Connections;
@@ -50,6 +52,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     // What can be wrong with the configuration is found before anything is touched.
     let policy = loaded.policy()?;
     let prepared = loaded.listeners()?;
+    let token = Token::configured(settings.admin.token_file.as_deref())?;
     let metrics = MetricsPage::install()?;
 
     let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now.wall)?;
@@ -116,6 +119,10 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         KeyHasher::new(&secrets.key_hash),
         now.wall,
     ));
+    let memos = enforcer.take_memos();
+    let memory = Mutex::new(Memory::of(&memos, now.monotonic));
+    // Nothing is served yet, so no request comes before it.
+    pipeline.recall(enforcer.present(), &memos);
     let reserved = Arc::new(Reserved::new(Arc::clone(&pipeline), settings)?);
     let connections = Arc::new(Connections::default());
     let edge = Edge {
@@ -130,6 +137,8 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         pipeline,
         reserved,
         audit,
+        memory,
+        token: Arc::new(ArcSwapOption::from(token.map(Arc::new))),
         metrics,
         addresses,
         data_files: Mutex::new(DataFiles::new(stamps)),

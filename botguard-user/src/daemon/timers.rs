@@ -1,5 +1,6 @@
 //! What happens by the clock: ended blocks are collected, an ended mode override gives way, metrics
-//! of the kernel are read, its drops are recorded, and moved addresses are followed.
+//! of the kernel are read, its drops are recorded, what the engine remembers is kept, and moved
+//! addresses are followed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,16 +10,18 @@ use botguard_common::maps::RuleCounters;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::memory::Patience;
 use super::running::Daemon;
 use super::surroundings::{Lookup, guard, local_listeners};
 use crate::admin::http::Pages as _;
 use crate::admin::operations::Running as _;
-use crate::audit::record::{DropsRecord, Event};
+use crate::audit::record::{DropsRecord, Event, KeyRecord};
 use crate::enforcement::kernel::KernelStats;
 use crate::enforcement::never_block::own_addresses;
 use crate::telemetry::metrics;
 use crate::words::block::Origin;
 use crate::words::clock::{Now, Wall};
+use crate::words::key::{KeyOverride, KeyStanding, KeyState};
 use crate::words::rule::Rule;
 
 /// Runs until `shutdown`.
@@ -46,12 +49,23 @@ pub(super) async fn run(daemon: Arc<Daemon>, shutdown: CancellationToken) {
         }
     }
     drops.record(&daemon);
+    keep_memory(&daemon, Patience::Last);
+}
+
+/// What fails is logged, and said in status as the store's problem.
+fn keep_memory(daemon: &Daemon, patience: Patience) {
+    let _logged: Result<(), String> = daemon.keep_memory(patience);
 }
 
 fn each_second(daemon: &Daemon) {
     daemon.pipeline.record_lasting(Now::read());
     daemon.enforcer.follow_clock(Now::read_closely());
+    keep_memory(daemon, Patience::Wait);
     let now = daemon.enforcer.now();
+    for ended in daemon.enforcer.expire_overrides(now) {
+        record_end(daemon, ended);
+    }
+    metrics::overrides(daemon.enforcer.n_key_overrides());
     daemon.enforcer.retry_filling(now);
     let n_ended = daemon.enforcer.expire(now);
     if n_ended > 0 {
@@ -77,6 +91,28 @@ fn each_second(daemon: &Daemon) {
             metrics::kernel_rule_packets(kind, dropped, would_drop);
         }
     }
+}
+
+fn record_end(daemon: &Daemon, ended: KeyOverride) {
+    let key = &ended.public_id;
+    tracing::info!(
+        key,
+        reason = ended.reason,
+        "the override of a key has ended"
+    );
+    if ended.ruling.standing != KeyStanding::Suspended {
+        return;
+    }
+    let record = KeyRecord {
+        key: format!("{key}…"),
+        key_id: ended.public_id,
+        from: KeyState::Suspended,
+        to: daemon.memory.lock().state(ended.hash),
+        by: "time".to_owned(),
+        reason: format!("the suspension has ended: {}", ended.reason),
+        until: None,
+    };
+    daemon.audit.record(Wall::read(), Event::Key(record));
 }
 
 /// An address that comes or goes moves the listeners of a wildcard, and whom to spare.

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::unreadable::Unreadable;
 use super::{Change, Store, StoreError};
 
 /// Queues changes for the store. The thread ends when this is dropped, after it has committed
@@ -21,6 +22,7 @@ pub struct Journal {
     queue: Option<SyncSender<Entry>>,
     thread: Option<JoinHandle<()>>,
     missing: Arc<Missing>,
+    unreadable: Arc<Unreadable>,
 }
 
 /// Changes that are in force and not in the store.
@@ -37,6 +39,7 @@ impl Journal {
     pub fn start(store: Arc<Store>) -> std::io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_ENTRIES);
         let missing = Arc::new(Missing::default());
+        let unreadable = Arc::clone(&store.unreadable);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn({
@@ -47,7 +50,14 @@ impl Journal {
             queue: Some(queue),
             thread: Some(thread),
             missing,
+            unreadable,
         })
+    }
+
+    /// Which rows of the store could not be read and are not in force, if any.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<String> {
+        self.unreadable.problem()
     }
 
     /// Queues a change and returns at once; it is durable a commit later.
@@ -65,6 +75,12 @@ impl Journal {
         let (done, receipt) = sync_channel(1);
         self.send(changes, Some(done))?;
         Ok(Receipt(receipt))
+    }
+
+    /// Whether changes wait for the store to be writable again.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.missing.n_unwritten.load(Ordering::Relaxed) > 0
     }
 
     /// Why the store is not the truth any more, if so: changes are in force that it has not.

@@ -20,6 +20,11 @@ const KERNEL_PACKETS: &str = "botguard_kernel_packets_total";
 const KERNEL_ENTRIES: &str = "botguard_kernel_entries";
 const KERNEL_RULE_PACKETS: &str = "botguard_kernel_rule_packets_total";
 const PRINCIPALS: &str = "botguard_principals";
+const KEYS: &str = "botguard_keys";
+const OVERRIDES: &str = "botguard_key_overrides";
+const ADMIN_REFUSED: &str = "botguard_admin_refused_total";
+const LIMITS_EXCEEDED: &str = "botguard_limits_exceeded_total";
+const PAIR_BANS: &str = "botguard_pair_bans_total";
 const AUDIT_LOST: &str = "botguard_audit_lost_total";
 const STORE_FAILED: &str = "botguard_store_failed_commits_total";
 const CRAWLER_LOOKUPS: &str = "botguard_crawler_lookups_total";
@@ -82,6 +87,20 @@ pub(super) fn describe() {
     );
     describe_gauge!(KERNEL_ENTRIES, "Blocks in force by origin.");
     describe_gauge!(PRINCIPALS, "Principals that the engine keeps state of.");
+    describe_counter!(
+        LIMITS_EXCEEDED,
+        "Requests that found a declared limit used up, by its name."
+    );
+    describe_counter!(
+        PAIR_BANS,
+        "Pairs of credential and address that were refused for some time."
+    );
+    describe_gauge!(KEYS, "API keys by state, as far as they are not well.");
+    describe_gauge!(OVERRIDES, "Overrides of API keys by command.");
+    describe_counter!(
+        ADMIN_REFUSED,
+        "Requests to operate over HTTP that were refused, by reason."
+    );
     describe_counter!(AUDIT_LOST, "Audit records that could not be written.");
     describe_counter!(STORE_FAILED, "Commits of the store that failed.");
     describe_counter!(
@@ -134,6 +153,31 @@ pub fn upstream(elapsed: Duration) {
 /// The engine keeps state of so many principals.
 pub fn principals(count: usize) {
     gauge!(PRINCIPALS).set(count as f64);
+}
+
+/// A request found this limit used up. Names are the configuration's.
+pub fn limit_exceeded(limit: impl Into<Label>) {
+    counter!(LIMITS_EXCEEDED, "limit" => limit.into().0).increment(1);
+}
+
+/// A pair of credential and address is refused for some time.
+pub fn pair_ban() {
+    counter!(PAIR_BANS).increment(1);
+}
+
+/// So many keys are in this state.
+pub fn keys(state: &'static str, count: usize) {
+    gauge!(KEYS, "state" => state).set(count as f64);
+}
+
+/// So many overrides of keys are kept.
+pub fn overrides(count: usize) {
+    gauge!(OVERRIDES).set(count as f64);
+}
+
+/// A request to operate over HTTP was refused: `no_door`, `no_token`, `wrong_token`, `host`.
+pub fn admin_refused(reason: &'static str) {
+    counter!(ADMIN_REFUSED, "reason" => reason).increment(1);
 }
 
 /// The kernel has counted `total` packets on this way out since it was attached.

@@ -10,6 +10,7 @@ mod damage;
 mod datagrams;
 mod events;
 mod fixture;
+mod keys;
 mod killed;
 mod lists;
 mod operator;

@@ -43,6 +43,7 @@ pub(super) fn of(site: Site<'_>, now: Wall) -> Status {
         n_lists: lists.len() as u64,
         n_list_networks: lists.iter().map(|list| list.len() as u64).sum(),
         n_allows: allows.len() as u64,
+        n_key_overrides: site.enforcer.n_key_overrides() as u64,
         degraded,
         warnings: site.loaded.warnings(),
     }

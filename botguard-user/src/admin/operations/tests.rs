@@ -17,12 +17,14 @@ use crate::intel::AsnTable;
 use crate::settings::document::Document;
 use crate::store::Store;
 use crate::store::journal::Journal;
+use crate::words::block::{Effect, Scope};
 use crate::words::clock::{Monotonic, Now, Step};
 use crate::words::mode::Mode;
 
 const EXTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
 const NOW: Wall = Wall::from_unix_ms(1_795_435_200_000);
 
+mod keys;
 mod systems;
 
 /// A state directory, and a configuration without a kernel.
@@ -60,7 +62,7 @@ impl Bench {
             audit: Some(&audit),
             daemon: None,
         };
-        perform(site, Actor { uid: 7 }, request, now)
+        perform(site, Actor::Uid(7), request, now)
     }
 
     fn guarding<R>(&self, guarded: &[&str], work: impl FnOnce(&Enforcer) -> R) -> R {

@@ -34,6 +34,9 @@ pub struct Status {
     pub n_asns: u64,
     /// Entries of the allow list.
     pub n_allows: u64,
+    /// Overrides of API keys.
+    #[serde(default)]
+    pub n_key_overrides: u64,
     /// What does not work as configured; empty is well.
     pub degraded: Vec<String>,
     /// What the configuration asks for and this version does not act on.

@@ -6,6 +6,7 @@ use crate::engine::facts::AnsweredBy;
 use crate::words::address::Via;
 use crate::words::clock::Monotonic;
 use crate::words::identity::ClientClass;
+use crate::words::key::KeyState;
 use crate::words::mode::Mode;
 use crate::words::points::Points;
 
@@ -264,15 +265,24 @@ fn every_field_is_documented() {
             decision_to_kernel_us: 1.0,
             refused: Some("test".to_owned()),
         }),
+        Event::Key(KeyRecord {
+            key: "sk_pub_xyz1…".to_owned(),
+            key_id: "xyz1".to_owned(),
+            from: KeyState::Ok,
+            to: KeyState::Suspended,
+            by: "uid 0".to_owned(),
+            reason: "leaked".to_owned(),
+            until: None,
+        }),
         Event::Gap(GapRecord { lost: 1 }),
         Event::Key(KeyRecord {
             key: "sk_pub_xyz123…".to_owned(),
             key_id: "xyz123".to_owned(),
-            from: "ok".to_owned(),
-            to: "suspended".to_owned(),
+            from: KeyState::Ok,
+            to: KeyState::Suspended,
             by: "uid 0".to_owned(),
             reason: "test".to_owned(),
-            until: Some(Timestamp(Wall::from_unix_ms(0))),
+            until: Some(Wall::from_unix_ms(0).to_string()),
         }),
         Event::Close(CloseRecord {
             request_id: "r1".to_owned(),

@@ -32,6 +32,9 @@ pub(super) fn render(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result
         writeln!(f, "systems     {}", status.n_asns)?;
     }
     writeln!(f, "allows      {}", status.n_allows)?;
+    if status.n_key_overrides > 0 {
+        writeln!(f, "overrides   {} of keys", status.n_key_overrides)?;
+    }
     for warning in &status.warnings {
         writeln!(f, "warning     {warning}")?;
     }

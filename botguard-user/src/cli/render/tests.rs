@@ -138,3 +138,79 @@ allows      0
 ",
     );
 }
+
+#[test]
+fn keys() {
+    use crate::admin::protocol::{
+        KeyDetail, KeyEntry, Keys, OverrideEntry, Reputation, TransitionEntry,
+    };
+    use crate::words::key::{KeyStanding, KeyState};
+    use crate::words::points::Points;
+
+    check(&Response::Keys(Keys::default()), "no keys\n");
+    let entry = KeyEntry {
+        public_id: "xyz123kd92mv".to_owned(),
+        shown: "sk_pub_xyz123kd92mv…".to_owned(),
+        hash: "0123abcd".repeat(4),
+        tier: Some("free".to_owned()),
+        state: KeyState::Suspended,
+        earned: KeyState::Watch,
+        since: Some("2026-11-23T12:00:00.000Z".to_owned()),
+        reputation: Reputation {
+            hour: Some(Points::from_basis(9_049)),
+            day: None,
+            week: Some(Points::ZERO),
+        },
+        requests_last_hour: 1_234,
+        set: Some(OverrideEntry {
+            standing: KeyStanding::Suspended,
+            limit: None,
+            mode: Some(Mode::Log),
+            reason: "leaked\u{1b}[2J".to_owned(),
+            actor: "uid 0".to_owned(),
+            created: "2026-11-23T12:00:00.000Z".to_owned(),
+            until: None,
+        }),
+    };
+    let unnamed = KeyEntry {
+        public_id: String::new(),
+        shown: "#0123abcd0123".to_owned(),
+        tier: None,
+        set: None,
+        ..entry.clone()
+    };
+    check(
+        &Response::Keys(Keys {
+            keys: vec![entry.clone(), unnamed],
+        }),
+        "\
+id            key                      tier       state      hour  day week requests  override
+xyz123kd92mv  sk_pub_xyz123kd92mv…     free       suspended  0.90    - 0.00     1234  suspended, mode log for good by uid 0: leaked\\u{1b}[2J
+#0123abcd0123 #0123abcd0123            -          suspended  0.90    - 0.00     1234
+",
+    );
+    check(
+        &Response::Key(Box::new(KeyDetail {
+            key: entry,
+            because: "suspended by uid 0: leaked".to_owned(),
+            history: vec![TransitionEntry {
+                at: "2026-11-23T12:00:00.000Z".to_owned(),
+                from: KeyState::Ok,
+                to: KeyState::Watch,
+                reputation: Some(Points::from_basis(6_500)),
+                reason: "0.65 over an hour".to_owned(),
+            }],
+        })),
+        "\
+key         sk_pub_xyz123kd92mv… (id xyz123kd92mv)
+hash        #0123abcd0123abcd0123abcd0123abcd
+tier        free
+state       suspended: suspended by uid 0: leaked
+by itself   watch since 2026-11-23T12:00:00.000Z
+mean score  0.90 over an hour, - a day, 0.00 a week
+requests    1234 in the last hour
+override    suspended, mode log for good by uid 0: leaked\\u{1b}[2J
+history     2026-11-23T12:00:00.000Z ok → watch at 0.65: 0.65 over an hour
+",
+    );
+}

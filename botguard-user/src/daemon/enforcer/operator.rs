@@ -138,6 +138,14 @@ pub enum OperatorError {
         /// How many there may be.
         limit: usize,
     },
+    /// More overrides than are kept. The operator's fault; nothing was changed.
+    #[error(
+        "there are {limit} overrides of keys; lift some with `botguard key override KEY --clear`"
+    )]
+    TooManyOverrides {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The kernel did not take it; what was in force before is.
     #[error("the kernel did not take the list, and nothing was changed: {0}")]
     Kernel(String),
@@ -268,7 +276,9 @@ impl Enforcer {
         let changes = (blocks.iter())
             .map(|(network, origin)| Change::DeleteBlock(*network, *origin))
             .chain(named.keys().cloned().map(Change::DeleteList))
-            .chain(asns.keys().copied().map(Change::DeleteAsn));
+            .chain(asns.keys().copied().map(Change::DeleteAsn))
+            // Or a version that can read them would block again what was flushed.
+            .chain([Change::SetAsideUnreadable]);
         let receipt = self.submit(changes.collect());
         drop(lists);
         durable(receipt)?;

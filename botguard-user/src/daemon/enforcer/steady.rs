@@ -63,6 +63,12 @@ pub(super) fn with_ends(lists: &BlockList) -> Vec<Change> {
 }
 
 impl Enforcer {
+    /// What the clock that ends are kept by is ahead of the time since boot.
+    #[must_use]
+    pub fn clock_offset(&self) -> WallOffset {
+        self.steady.offset()
+    }
+
     /// The present, by the clock that ends are kept by.
     #[must_use]
     pub fn now(&self) -> Wall {
@@ -99,6 +105,8 @@ impl Enforcer {
         let mut lists = self.lists.write();
         lists.shift_ends(step);
         let mut changes = with_ends(&lists);
+        changes.extend(self.overrides.shift_ends(step));
+        changes.push(Change::ShiftMemos(step));
         let mut bound = self.bound.lock();
         bound.set = bound.set.map(|set| set.shifted(step));
         if let Some(set) = bound.set
@@ -108,10 +116,6 @@ impl Enforcer {
         }
         (self.steady.offset_ms).fetch_add(step.as_ms(), Ordering::Relaxed);
         self.steady.is_kept.store(false, Ordering::Relaxed);
-        if changes.is_empty() {
-            // The clock is kept with the first change.
-            return;
-        }
         if let Err(error) = self.submit(changes) {
             tracing::error!(%error, "moved ends are in force, but not kept across a restart");
         }

@@ -9,6 +9,9 @@ use crate::enforcement::settings::Backend;
 use crate::store::Store;
 use crate::words::address::{ClientAddress, host_network};
 
+mod keys;
+mod unreadable;
+
 fn enforcer(directory: &Path) -> Enforcer {
     let now = Wall::from_unix_ms(1_000_000);
     let (store, contents) = Store::open(directory, Duration::ZERO, now).unwrap();

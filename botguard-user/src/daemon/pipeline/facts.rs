@@ -23,12 +23,15 @@ impl Pipeline {
         let visitor = view.identity.visitor(headers, query, judges, now);
         let fingerprint = self.fingerprint(head);
         let holder = Holder::new(visitor.session.as_ref(), fingerprint);
+        let key = self.key(head);
         RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
             standing: self.enforcer.standing(ip, now),
-            key: self.key(head),
-            ruling: KeyRuling::default(),
+            ruling: (key.as_ref()).map_or_else(KeyRuling::default, |key| {
+                self.enforcer.ruling(key.hash, now)
+            }),
+            key,
             session: visitor.session,
             user: visitor.user,
             authentication: visitor.authentication,

@@ -11,7 +11,7 @@ use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
 };
 use crate::edge::observe::Observed;
-use crate::engine::decision::{BanProposal, Decision, Denial};
+use crate::engine::decision::{BanProposal, Decision, Denial, Reason};
 use crate::engine::facts::{Observation, RequestFacts, ResponseFacts};
 use crate::telemetry::metrics;
 use crate::words::clock::{Monotonic, Now, Wall};
@@ -170,7 +170,7 @@ impl Gate for Pipeline {
     }
 }
 
-fn count(decision: &Decision, elapsed: Duration) {
+pub(super) fn count(decision: &Decision, elapsed: Duration) {
     metrics::score(decision.score.score.as_decimal(), elapsed);
     metrics::decision(
         &decision.route,
@@ -183,5 +183,11 @@ fn count(decision: &Decision, elapsed: Duration) {
     );
     for signal in &decision.score.signals {
         metrics::signal(signal.id);
+    }
+    if let Reason::LimitReached { limit } = &decision.reason {
+        metrics::limit_exceeded(limit);
+    }
+    if decision.pair_ban.is_some() {
+        metrics::pair_ban();
     }
 }

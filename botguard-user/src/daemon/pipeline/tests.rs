@@ -30,6 +30,8 @@ use crate::words::points::Points;
 
 mod broken;
 mod challenge;
+mod counting;
+mod keys;
 mod limits;
 
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
