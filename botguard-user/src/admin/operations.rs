@@ -6,6 +6,7 @@
 mod asns;
 mod keys;
 mod lists;
+mod pairs;
 mod sentences;
 mod status;
 mod verdict;
@@ -31,6 +32,7 @@ use crate::settings::Loaded;
 use crate::words::clock::Wall;
 use crate::words::identity::KeyHash;
 use crate::words::key::KeyMemo;
+use crate::words::memo::PairMemo;
 
 use self::sentences::{block_line, blocked_line, mode_line};
 use self::verdict::Question;
@@ -66,6 +68,14 @@ pub trait Running {
 
     /// Follows a change of the global mode.
     fn mode_changed(&self);
+
+    /// The credentials that are refused from an address now.
+    fn held_pairs(&self) -> Vec<PairMemo>;
+
+    /// Lets those at addresses of these networks through again; returns how many.
+    ///
+    /// Errors: it is done in the engine only.
+    fn release_pairs(&self, networks: &[IpNet]) -> Result<usize, String>;
 
     /// Every key whose reputation the engine remembers.
     fn keys(&self) -> Vec<KeyMemo>;
@@ -159,15 +169,19 @@ fn carry_out(site: Site<'_>, actor: Actor, request: &Request, now: Wall) -> Resp
                 asns,
                 &listed,
             );
-            match enforcer.unblock(networks, asns, now) {
+            let response = match enforcer.unblock(networks, asns, now) {
                 Ok(0) => Response::internal(format!(
                     "no block of exactly {targets}; `botguard would-block` shows what covers an address",
                 )),
                 result => answer(result, |n| vec![format!("{n} blocks removed")])
                     .warned(unknown.map(|networks| format!("no block of exactly {networks}"))),
-            }
+            };
+            pairs::released(site, networks, now, response)
         }
-        Request::BlockFlush => answer(enforcer.flush(now), |flushed| lists::flushed(&flushed)),
+        Request::BlockFlush => {
+            let response = answer(enforcer.flush(now), |flushed| lists::flushed(&flushed));
+            pairs::all_released(site, now, response)
+        }
         Request::ListImport {
             name,
             networks,
@@ -198,6 +212,7 @@ fn carry_out(site: Site<'_>, actor: Actor, request: &Request, now: Wall) -> Resp
                 blocks: blocks.collect(),
                 asns: asns.iter().map(|asn| AsnEntry::of(asn, now)).collect(),
                 lists: lists::entries(site, now),
+                pairs: pairs::entries(site, now),
             })
         }
         Request::AllowAdd { networks, reason } => {

@@ -5,6 +5,7 @@
 mod asn_entry;
 mod keys;
 mod lists;
+mod pairs;
 mod status;
 
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ pub use keys::{
     OverrideEntry, OverrideTerms, Reputation, TransitionEntry,
 };
 pub use lists::{Export, ExportPart, ListEntry};
+pub use pairs::PairEntry;
 pub use status::{DaemonStatus, DataFileStatus, ListenerStatus, Override, RouteStatus, Status};
 
 pub use self::asn_entry::AsnEntry;
@@ -205,6 +207,9 @@ pub struct Blocks {
     /// Imported lists in the order of their names.
     #[serde(default)]
     pub lists: Vec<ListEntry>,
+    /// Credentials that are refused from an address, at the edge.
+    #[serde(default)]
+    pub pairs: Vec<PairEntry>,
 }
 
 /// One block.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::plain::Plain;
 use crate::admin::protocol::{
-    AllowEntry, Allows, AsnEntry, BlockEntry, Blocks, Done, Interface, Kernel, ListEntry, Response,
-    Verdict,
+    AllowEntry, Allows, AsnEntry, BlockEntry, Blocks, Done, Interface, Kernel, ListEntry,
+    PairEntry, Response, Verdict,
 };
 use crate::words::block::{Effect, Scope};
 use crate::words::units::Span;
@@ -26,13 +26,16 @@ impl Display for Text<'_> {
                 blocks,
                 asns,
                 lists: named,
+                pairs,
             }) => {
-                if blocks.is_empty() && asns.is_empty() && named.is_empty() {
+                let is_empty = blocks.is_empty() && asns.is_empty() && named.is_empty();
+                if is_empty && pairs.is_empty() {
                     writeln!(f, "no blocks")?;
                 }
                 lines(f, named, list)?;
                 lines(f, asns, asn)?;
-                lines(f, blocks, block)
+                lines(f, blocks, block)?;
+                lines(f, pairs, pair)
             }
             // The command writes it as a list; this is for whoever prints any response.
             Response::Export(export) => export
@@ -80,6 +83,21 @@ fn block(f: &mut fmt::Formatter<'_>, block: &BlockEntry) -> fmt::Result {
         scope(block.scope),
         left(block.left_s),
         Plain(&block.reason),
+    )
+}
+
+/// At the edge, so neither dropped nor of a scope.
+fn pair(f: &mut fmt::Formatter<'_>, pair: &PairEntry) -> fmt::Result {
+    let short: String = pair.hash.chars().take(8).collect();
+    writeln!(
+        f,
+        "{:<24} {:<16} {:<5} {:<9} {:<14} {}",
+        pair.address.to_string(),
+        format!("{} #{short}", pair.kind),
+        "403",
+        "edge",
+        left(Some(pair.left_s)),
+        Plain(&pair.reason),
     )
 }
 

@@ -15,6 +15,7 @@ mod lists;
 mod memory;
 mod operator;
 mod recovered;
+mod spared;
 mod steady;
 
 use std::net::IpAddr;
@@ -34,7 +35,7 @@ use crate::engine::decision::BanProposal;
 use crate::engine::facts::Standing;
 use crate::store::journal::Journal;
 use crate::store::{Change, Contents};
-use crate::words::address::{PeerAddress, host_network};
+use crate::words::address::host_network;
 use crate::words::block::{Allow, Block, Effect, Origin, Scope};
 use crate::words::clock::{Now, Wall};
 use crate::words::mode::Mode;
@@ -257,29 +258,6 @@ impl Enforcer {
     /// Tells the kernel what listens here.
     pub fn set_listeners(&self, listeners: &[LocalListener]) {
         self.kernel.lock().set_listeners(listeners);
-    }
-
-    /// Why an automatic ban of this address would be refused: it is guarded or allowed.
-    #[must_use]
-    pub fn spared(&self, target: PeerAddress) -> Option<String> {
-        let network = host_network(target.ip());
-        if let Some(covered) = self.guard.read().covers(&network) {
-            return Some(covered.to_string());
-        }
-        let lists = self.lists.read();
-        let allow = lists.allows_covering(target.ip()).next()?;
-        Some(format!("{} is on the allow list", allow.network))
-    }
-
-    /// Who is guarded or allowed within a network.
-    fn spared_in(&self, network: &ipnet::IpNet) -> Option<String> {
-        if let Some(covered) = self.guard.read().covers(network) {
-            return Some(covered.to_string());
-        }
-        let lists = self.lists.read();
-        let mut allows = lists.allows();
-        let allow = allows.find(|allow| network.contains(&allow.network))?;
-        Some(format!("{} is on the allow list", allow.network))
     }
 
     /// The mode that holds now, with how it came about.

@@ -26,6 +26,7 @@ use crate::telemetry::MetricsPage;
 use crate::words::clock::{Monotonic, Now};
 use crate::words::identity::KeyHash;
 use crate::words::key::KeyMemo;
+use crate::words::memo::PairMemo;
 use crate::words::mode::Mode;
 
 /// Everything that lives as long as the daemon.
@@ -196,6 +197,18 @@ impl Running for Daemon {
     fn mode_changed(&self) {
         let mode = self.enforcer.bound().effective(self.enforcer.now());
         self.pipeline.set_mode(mode);
+    }
+
+    fn held_pairs(&self) -> Vec<PairMemo> {
+        self.pipeline.held_pairs(self.enforcer.present())
+    }
+
+    fn release_pairs(&self, networks: &[IpNet]) -> Result<usize, String> {
+        let n_released = (self.pipeline).release_pairs(self.enforcer.present(), networks);
+        if n_released > 0 {
+            self.keep_memory(Patience::Last)?;
+        }
+        Ok(n_released)
     }
 
     fn keys(&self) -> Vec<KeyMemo> {

@@ -3,7 +3,6 @@
 //!
 //! A score forgets within a minute; a pair that keeps reaching the block threshold is held longer.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::policy::ban::BanPolicy;
 use super::principals::PrincipalId;
 use super::table::ClockTable;
 use crate::words::clock::{Monotonic, Now, WallOffset};
-use crate::words::memo::PairMemo;
+use crate::words::memo::{PairMemo, is_subscriber_at};
 
 /// All pairs that were ever denied for their score, at most as many as the capacity.
 pub(crate) struct Pairs {
@@ -89,8 +88,9 @@ impl Pairs {
         let mut n_released = 0;
         for (id, pair) in self.table.iter_mut() {
             let Some(last) = &mut pair.last else { continue };
-            if last.is_live(now) && is_at(id.network(), network) {
+            if last.is_live(now) && is_subscriber_at(id.network(), network) {
                 last.end(now);
+                self.fresh.push(id);
                 n_released += 1;
             }
         }
@@ -136,10 +136,4 @@ impl Pairs {
         pair.last = Some(LastBan::recalled(&memo.ban, now));
         pair.reason = memo.reason.as_str().into();
     }
-}
-
-/// Whether the pairs of an address, which is a /64 for IPv6, belong to what an operator names.
-fn is_at(address: IpAddr, network: &IpNet) -> bool {
-    network.contains(&address)
-        || (address.is_ipv6() && IpNet::new(address, 64).is_ok_and(|it| it.contains(network)))
 }

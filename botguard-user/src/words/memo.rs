@@ -56,6 +56,21 @@ pub struct PairMemo {
     pub reason: String,
 }
 
+impl PairMemo {
+    /// Whether it is what an operator means by `network`.
+    #[must_use]
+    pub fn is_at(&self, network: &IpNet) -> bool {
+        is_subscriber_at(self.address, network)
+    }
+}
+
+/// Whether a subscriber, an address or a /64 of IPv6, is within `network`, or `network` within it.
+#[must_use]
+pub fn is_subscriber_at(address: IpAddr, network: &IpNet) -> bool {
+    network.contains(&address)
+        || (address.is_ipv6() && IpNet::new(address, 64).is_ok_and(|it| it.contains(network)))
+}
+
 /// What a request proves, beside its address, of who sends it: the strongest that the upstream
 /// accepted.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]

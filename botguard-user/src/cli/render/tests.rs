@@ -50,6 +50,7 @@ fn lists() {
         &Response::Blocks(Blocks {
             blocks: vec![entry(), ending],
             asns: vec![system],
+            pairs: vec![],
             lists: vec![ListEntry {
                 name: "drop".to_owned(),
                 rule: "list:drop".to_owned(),

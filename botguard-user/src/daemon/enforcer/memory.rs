@@ -1,6 +1,7 @@
 //! What the engine remembers, on its way to the store and back. What it means is the engine's
 //! business; this side knows only that its times are kept by the clock of the lists' ends.
 
+use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use super::Enforcer;
@@ -11,7 +12,7 @@ use crate::store::{Change, StoreError};
 use crate::words::clock::{Monotonic, Now, Step, Wall};
 use crate::words::identity::KeyHash;
 use crate::words::key::{KeyMemo, KeyState, KeyTransition};
-use crate::words::memo::Memo;
+use crate::words::memo::{Memo, PairMemo};
 
 /// What the store remembered when it was opened.
 #[derive(Debug, Default)]
@@ -66,6 +67,43 @@ impl Enforcer {
             Memo::Source(_) | Memo::Pair(_) => None,
         });
         keys.collect()
+    }
+
+    /// The pairs that the store remembered as refused, where there is no engine.
+    #[must_use]
+    pub fn remembered_pairs(&self, now: Wall) -> Vec<PairMemo> {
+        let memos = self.memory.0.lock();
+        let pairs = memos.iter().filter_map(|memo| match memo {
+            Memo::Pair(pair) if now < pair.ban.ends => Some(pair.clone()),
+            _ => None,
+        });
+        pairs.collect()
+    }
+
+    /// Lets those at addresses of these networks through again, where no engine has taken the
+    /// memos; durable. Returns how many.
+    pub fn release_remembered(
+        &self,
+        networks: &[IpNet],
+        now: Wall,
+    ) -> Result<usize, OperatorError> {
+        let mut memos = self.memory.0.lock();
+        let mut changes = Vec::new();
+        for memo in memos.iter_mut() {
+            let Memo::Pair(pair) = memo else { continue };
+            let is_meant = networks.iter().any(|network| pair.is_at(network));
+            if is_meant && now < pair.ban.ends {
+                pair.ban.ends = now;
+                changes.push(Change::PutMemo(Memo::Pair(pair.clone())));
+            }
+        }
+        let n_released = changes.len();
+        if n_released == 0 {
+            return Ok(0);
+        }
+        let receipt = self.submit(changes);
+        drop(memos);
+        durable(receipt).map(|()| n_released)
     }
 
     /// Forgets what a key earned, where no engine has taken the memos; durable.

@@ -1,10 +1,12 @@
 //! What the engine remembers over a restart, for those who keep it and show it.
 
+use ipnet::IpNet;
+
 use super::Pipeline;
 use crate::words::clock::Now;
 use crate::words::identity::KeyHash;
 use crate::words::key::{KeyMemo, KeyTransition};
-use crate::words::memo::Memo;
+use crate::words::memo::{Memo, PairMemo};
 
 impl Pipeline {
     /// Gives the engine back what an earlier one remembered. To be called once, before the first
@@ -31,6 +33,20 @@ impl Pipeline {
     #[must_use]
     pub fn keys(&self, now: Now) -> Vec<KeyMemo> {
         self.engine.lock().keys(now)
+    }
+
+    /// The credentials that are refused from an address now.
+    #[must_use]
+    pub fn held_pairs(&self, now: Now) -> Vec<PairMemo> {
+        self.engine.lock().held_pairs(now)
+    }
+
+    /// Lets those at addresses of these networks through again; returns how many.
+    pub fn release_pairs(&self, now: Now, networks: &[IpNet]) -> usize {
+        let mut engine = self.engine.lock();
+        (networks.iter())
+            .map(|network| engine.release_pairs(now, network))
+            .sum()
     }
 
     /// Forgets what a key earned.

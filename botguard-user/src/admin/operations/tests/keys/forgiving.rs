@@ -1,6 +1,7 @@
 //! What a running daemon is asked for, by a stand-in.
 
 use super::*;
+use crate::words::memo::PairMemo;
 
 /// A daemon whose engine remembers one key, and forgives it as it is told to.
 struct Daemon {
@@ -27,6 +28,14 @@ impl Running for Daemon {
     }
 
     fn mode_changed(&self) {}
+
+    fn held_pairs(&self) -> Vec<PairMemo> {
+        vec![]
+    }
+
+    fn release_pairs(&self, _networks: &[IpNet]) -> Result<usize, String> {
+        Ok(0)
+    }
 
     fn keys(&self) -> Vec<KeyMemo> {
         vec![self.remembered.clone()]
