@@ -118,8 +118,15 @@ fn requests(canaries: &mut Canaries, round: &str) -> Vec<String> {
             of("referer")
         ),
     ];
+    let strange = jwt(&of("JWT under an unknown name"), &of("its signature"));
+    let heads = heads
+        .into_iter()
+        .chain([format!("x-acme-badge: {strange}")]);
+    let heads: Vec<_> = heads.collect();
+    let in_path = jwt(&of("JWT in the path"), &of("its signature in the path"));
     let targets = [
         "/echo".to_owned(),
+        format!("/echo/{in_path}/x"),
         format!("/echo?token={}&cursor=1", of("query")),
         format!("/echo?pass%77ord={}", encoded(&of("encoded query"))),
         format!("/echo?next=%2Flogin%3Fsecret%3D{}", of("nested query")),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::audit::AuditSettings;
-use crate::audit::record::{Record, RequestRecord};
+use crate::audit::record::{BanScope, Record, RequestRecord};
 use crate::daemon::enforcer::{KernelSide, Start};
 use crate::edge::gate::RequestHead;
 use crate::edge::gate::{Asks, Closing, Gate as _, RefusedRequest, Ticket};
@@ -281,7 +281,8 @@ fn a_guarded_source_is_refused_requests_and_spared_the_ban() {
         bench
             .requests()
             .iter()
-            .all(|request| request.enforcement.is_none())
+            .filter_map(|request| request.enforcement.as_ref())
+            .all(|earned| earned.scope == BanScope::Pair)
     );
 }
 
