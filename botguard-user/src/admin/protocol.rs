@@ -153,9 +153,9 @@ pub enum Response {
     Allows(Allows),
     /// [`Request::WouldBlock`].
     Verdict(Verdict),
-    /// [`Request::KeyList`].
+    /// [`KeyRequest::List`].
     Keys(Keys),
-    /// [`Request::KeyShow`].
+    /// [`KeyRequest::Show`].
     Key(Box<KeyDetail>),
     /// [`Request::KernelStats`].
     Kernel(Kernel),

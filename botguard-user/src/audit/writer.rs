@@ -2,7 +2,7 @@
 //! the queue full, or the disk for long, is lost, counted, and reported by a `gap` record as soon
 //! as one can be written. With `[audit] strict` there is [`AuditLog::admits`] to ask beforehand.
 //!
-//! Memory: at most [`QUEUE_RECORDS`] records of about 4 KiB each (64 MiB), and what `appender`
+//! Memory: at most `QUEUE_RECORDS` records of about 4 KiB each (64 MiB), and what `appender`
 //! retains (8 MiB). Heads are bounded to 64 KiB by the edge, so that records of nothing but the
 //! largest heads come to 1 GiB.
 

@@ -1,6 +1,6 @@
 //! `botguard explain`: a decision taken apart, from its audit record alone. The numbers are the
-//! record's own; nothing is measured again, and the sum shown is the sum that decided. [`render`]
-//! is the text, [`remedy`] what to do about it.
+//! record's own; nothing is measured again, and the sum shown is the sum that decided. `render`
+//! is the text, `remedy` what to do about it.
 
 mod remedy;
 mod render;

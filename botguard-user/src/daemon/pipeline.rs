@@ -1,4 +1,4 @@
-//! The way of a request through botguard: the edge asks ([`gate`]), facts are gathered, the engine
+//! The way of a request through botguard: the edge asks (`gate`), facts are gathered, the engine
 //! decides, the audit log keeps it, the enforcer carries out what it earned.
 //!
 //! Nothing here waits: no disk, no network. The engine's lock is held for one decision, and never

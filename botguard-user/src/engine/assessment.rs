@@ -11,7 +11,7 @@ use super::policy::limit::Pace;
 use super::policy::reputation::Suspension;
 use super::policy::tier::Tier;
 use super::policy::{Policy, RoutePolicy};
-use super::principals::{Identity, Realm, Subject};
+use super::principals::{Identity, PrincipalId, Realm, Subject};
 use super::signals::{Page, View};
 use super::throttle::Allowance;
 use super::verdict::{Case, Held, Remedy, Wish};
@@ -108,11 +108,7 @@ impl Engine {
             key: facts.ruling.standing,
             key_state: terms.key_state,
             crawler: &facts.crawler,
-            pair: if self.pairs.is_held(subject.id.enforced(), now) {
-                Held::Yes
-            } else {
-                Held::No
-            },
+            pair: self.held(now, facts, &claims),
             limits: &bill.verdict,
             score: score.score,
             thresholds: &terms.thresholds,
@@ -198,6 +194,19 @@ impl Engine {
                 _ => KeyState::Ok,
             },
             thresholds: trusted.map_or(route.thresholds, |tier| tier.thresholds(route.thresholds)),
+        }
+    }
+
+    /// A pair that was held stays so where the upstream has not vouched for it again, as after a
+    /// restart, and whatever else it brings along.
+    fn held(&self, now: Monotonic, facts: &RequestFacts, claims: &Claims) -> Held {
+        let address = facts.client.ip();
+        let pairs = claims.iter();
+        let mut pairs = pairs.map(|it| PrincipalId::of_credential(address, it.credential));
+        if pairs.any(|pair| self.pairs.is_held(pair, now)) {
+            Held::Yes
+        } else {
+            Held::No
         }
     }
 

@@ -44,6 +44,9 @@ impl Pairs {
 
     /// Whether it is held now.
     pub(crate) fn is_held(&self, id: PrincipalId, now: Monotonic) -> bool {
+        if self.table.len() == 0 {
+            return false;
+        }
         let pair = self.table.find(&id);
         pair.and_then(|pair| pair.last)
             .is_some_and(|last| last.is_live(now))

@@ -345,3 +345,153 @@ fn carry_out(wish: &Wish) -> Course {
     };
     Course::Deny(denied, wish.reason.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Everything that can be said of a request, in the order of `docs/decisions.md`.
+    #[derive(Clone, Copy, Debug)]
+    struct Says {
+        allowed: bool,
+        pinned: bool,
+        crawler: bool,
+        banned: bool,
+        suspended: bool,
+        held: bool,
+        limited: bool,
+        /// In 1/10,000.
+        score: u32,
+        can_step_up: Remedy,
+        can_be_challenged: Remedy,
+    }
+
+    const THRESHOLDS: RouteThresholds = RouteThresholds {
+        throttle: Points::from_basis(5_000),
+        challenge: Some(Points::from_basis(6_000)),
+        step_up: Some(Points::from_basis(7_000)),
+        block: Points::from_basis(9_000),
+    };
+
+    fn wish(says: Says) -> Wish {
+        let wait = says.limited.then_some(Duration::from_secs(1));
+        Wish::new(&Case {
+            standing: &match (says.allowed, says.banned) {
+                (true, _) => Standing::Allowed,
+                (false, true) => Standing::Blocked { rule: "x".into() },
+                (false, false) => Standing::Unlisted,
+            },
+            key: match says.pinned {
+                true => KeyStanding::Pinned,
+                false => KeyStanding::Earned,
+            },
+            key_state: match says.suspended {
+                true => KeyState::Suspended,
+                false => KeyState::Ok,
+            },
+            crawler: &match says.crawler {
+                true => Crawler::Verified { name: "x".into() },
+                false => Crawler::No,
+            },
+            pair: if says.held { Held::Yes } else { Held::No },
+            limits: &LimitVerdict {
+                tightest: None,
+                wait,
+            },
+            score: Points::from_basis(says.score),
+            thresholds: &THRESHOLDS,
+            passage: Passage::Pass,
+            challenge: says.can_be_challenged,
+            step_up: says.can_step_up,
+        })
+    }
+
+    fn remedies() -> impl Strategy<Value = Remedy> {
+        prop::sample::select(&[Remedy::Impossible, Remedy::Open, Remedy::Done][..])
+    }
+
+    prop_compose! {
+        fn says()(
+            flags in prop::array::uniform7(prop::bool::weighted(0.3)), score in 0u32..=10_000,
+            can_step_up in remedies(), can_be_challenged in remedies(),
+        ) -> Says {
+            let [allowed, pinned, crawler, banned, suspended, held, limited] = flags;
+            Says {
+                allowed, pinned, crawler, banned, suspended, held, limited, score,
+                can_step_up, can_be_challenged,
+            }
+        }
+    }
+
+    /// The table of the documentation, row by row.
+    fn expected(says: Says) -> Action {
+        let throttled = || {
+            if says.limited {
+                Action::Throttle
+            } else {
+                Action::Allow
+            }
+        };
+        if says.allowed {
+            return Action::Allow;
+        }
+        if says.pinned || says.crawler {
+            return throttled();
+        }
+        if says.banned || says.suspended || says.held || says.score >= 9_000 {
+            return Action::Block;
+        }
+        if says.limited {
+            return Action::Throttle;
+        }
+        let challenge = says.can_be_challenged == Remedy::Open;
+        match (says.score, says.can_step_up) {
+            (7_000.., Remedy::Open) => Action::StepUp,
+            (6_000.., Remedy::Done) => Action::Allow,
+            (6_000.., _) if challenge => Action::Challenge,
+            _ => Action::Allow,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_the_documentation(says in says()) {
+            prop_assert_eq!(wish(says).action(), expected(says));
+        }
+
+        /// Log and off have no place for a denial; enforce denies exactly what it wishes.
+        #[test]
+        fn only_enforce_denies(says in says(), global in 0u8..3, effective in 0u8..3) {
+            let mode = |number| match number {
+                0 => Mode::Off,
+                1 => Mode::Log,
+                _ => Mode::Enforce,
+            };
+            let (global, wish) = (mode(global), wish(says));
+            let effective = mode(effective).min(global);
+            let is_denied = matches!(wish.course(global, effective), Course::Deny(..));
+            let is_earned = says.banned || says.suspended || says.held;
+            prop_assert!(!is_denied || effective == Mode::Enforce || is_earned);
+            prop_assert!(!is_denied || global == Mode::Enforce);
+            prop_assert!(global != Mode::Enforce || effective != Mode::Enforce
+                || is_denied == (wish.action() != Action::Allow));
+        }
+
+        #[test]
+        fn a_higher_score_is_never_answered_more_mildly(says in says(), more in 0u32..5_000) {
+            let severity = |action| match action {
+                Action::Allow | Action::Log => 0,
+                Action::Throttle => 1,
+                Action::Challenge => 2,
+                Action::StepUp => 3,
+                Action::Block => 4,
+            };
+            let worse = Says { score: (says.score + more).min(10_000), ..says };
+            // Whoever has authenticated or solved is excused from what that remedies.
+            prop_assume!(says.can_step_up != Remedy::Done);
+            prop_assert!(severity(wish(says).action()) <= severity(wish(worse).action()));
+        }
+    }
+}

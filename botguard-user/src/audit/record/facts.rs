@@ -1,7 +1,7 @@
 //! What the engine was given, so that the same facts make the same decision again, to the bit.
 //!
 //! What stands elsewhere in a record (addresses, the key's names, method, path, query) is not
-//! repeated: [`RequestRecord::request_facts`] puts it together. Identities are whole keyed hashes
+//! repeated: [`request_facts`](super::RequestRecord::request_facts) puts it together. Identities are whole keyed hashes
 //! here, since the engine tells them apart by these. `read` is the way back.
 
 use serde::{Deserialize, Serialize};

@@ -221,13 +221,6 @@ fn a_restart_loses_no_ban_level_pair_or_good_neighbour() {
     assert_eq!(ttl(&mut engine, 1_000_000), None);
     let (mut engine, _) = restarted(&mut engine, 1_100_000);
     let sender = scraper();
-    // The upstream vouches for the key once more: the pair is known by that.
-    let (_, pending) = engine.decide(at_ms(1_100_500), &sender.facts);
-    engine.observe(
-        at_ms(1_100_500),
-        &pending,
-        &response(AnsweredBy::Upstream, 200),
-    );
     assert_eq!(
         sender.send(&mut engine, 1_101_000).reason,
         Reason::PairBanned
