@@ -175,9 +175,8 @@ impl Engine {
         let address = facts.client.ip();
         if *conduct == Conduct::Suspect && *realm == Realm::Enforced {
             (self.sources).note_suspect(address, subject.id, policy.ban());
-            if let Some(Credential::Key(key)) = subject.id.credential() {
-                self.keys
-                    .note_suspect(key, PrincipalId::address_tag(address));
+            if let (Some(key), Some(voice)) = (&facts.key, subject.id.voice()) {
+                self.keys.note_suspect(key.hash, voice);
             }
         }
         let would = wish.action();
@@ -319,9 +318,10 @@ impl Engine {
         }
         if is_good {
             (self.sources).note_good(now, pending.address, owner, policy.ban());
-            if let Some(Credential::Key(key)) = owner.credential() {
-                let tag = PrincipalId::address_tag(owner.network());
-                self.keys.note_good(now, key, tag, policy.reputation());
+            // The session of a page speaks for the key that its script sends: it was there first,
+            // so the key is charged for nothing that it does.
+            if let (Some(key), Some(voice)) = (&pending.key, owner.voice()) {
+                (self.keys).note_good(now, key.hash, voice, policy.reputation());
             }
         }
     }

@@ -283,6 +283,15 @@ impl PrincipalId {
             .map_or(0, |holder| fold(u128::from_be_bytes(holder.hash)))
     }
 
+    /// By what a key knows again who speaks for it: for itself, each address where it is used; nobody
+    /// without a credential does.
+    pub(crate) fn voice(self) -> Option<u64> {
+        Some(match self.credential()? {
+            Credential::Key(_) => Self::address_tag(self.network),
+            Credential::Session(_) | Credential::User(_) => self.tag(),
+        })
+    }
+
     /// The same principal where its evidence counts in `realm`.
     pub(crate) fn counted_in(self, realm: Realm) -> Self {
         Self { realm, ..self }

@@ -133,6 +133,7 @@ impl Key {
             at: offset.wall_at(now),
             spans: [0, 1, 2].map(|span: usize| self.spans[span].memo(now, SPANS[span])),
             bad_hours: bad.filter_map(|hour| wall_hour(hour, offset)).collect(),
+            good: self.good.memo(offset),
             history: (self.history.iter())
                 .map(|change| change.transition(offset))
                 .collect(),
@@ -161,6 +162,7 @@ impl Key {
             bad_hours: ages
                 .filter(|age| *age < 24)
                 .fold(0, |bits, age| bits | 1 << age),
+            good: GoodCompany::recalled(&memo.good, now),
             history: (memo.history.iter())
                 .map(|it| Change {
                     at: instant(now, it.at),
