@@ -43,7 +43,7 @@ use std::time::Duration;
 use self::assessment::Assessment;
 use self::credentials::Claims;
 use self::decision::{Breakdown, Decision, PairBan};
-use self::facts::{InteractionFacts, RequestFacts, ResponseFacts};
+use self::facts::{AnsweredBy, InteractionFacts, RequestFacts, ResponseFacts};
 use self::features::churn::Turnover;
 use self::features::principal::Receipt;
 use self::freshness::Freshness;
@@ -271,9 +271,11 @@ impl Engine {
 
     /// Learns from how a request ended. To be called once for each [`Pending`].
     pub fn observe(&mut self, now: Monotonic, pending: &Pending, response: &ResponseFacts) {
-        for (bucket, pace) in &pending.metered {
-            let time = pace.time_for(response.bytes_out);
-            self.limits.charge(now, *bucket, time);
+        if response.answered_by == AnsweredBy::Upstream {
+            for (bucket, pace) in &pending.metered {
+                let time = pace.time_for(response.bytes_out);
+                self.limits.charge(now, *bucket, time);
+            }
         }
         if let (Some(observation), Some(person)) = (&response.observation, pending.person)
             && observation.fresh_auth
@@ -283,7 +285,7 @@ impl Engine {
         if !is_acceptance(response) {
             // What is refused is evidence about a key that is known to be the client's.
             if let Some(Credential::Key(_)) = pending.charged.credential()
-                && response.answered_by == facts::AnsweredBy::Botguard
+                && response.answered_by == AnsweredBy::Botguard
             {
                 self.count_for_key(now, pending);
             }
@@ -292,8 +294,8 @@ impl Engine {
         let policy = Arc::clone(&self.policy);
         let arrival = self.principals.arrival(pending.charged, pending.claim);
         let turnover = arrival.map_or(Turnover::Settled, |arrival| {
-            let address = pending.address;
-            (self.sources).note_arrival(now, address, arrival, pending.fingerprint)
+            let at = (pending.address, pending.realm);
+            (self.sources).note_arrival(now, at, arrival, pending.fingerprint)
         });
         let owner = self.principals.accept(
             pending.charged,

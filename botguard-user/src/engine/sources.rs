@@ -20,7 +20,7 @@ use super::features::churn::{Arrival, Churn, Turnover};
 use super::features::window::Window;
 use super::good_company::{GoodCompany, Newcomers, Sighting};
 use super::policy::ban::BanPolicy;
-use super::principals::{PrincipalId, subscriber};
+use super::principals::{PrincipalId, Realm, subscriber};
 use super::table::{ClockTable, Slot};
 use crate::words::address::{ClientAddress, host_network};
 use crate::words::clock::{Monotonic, Now, WallOffset};
@@ -48,6 +48,8 @@ struct Source {
     good: GoodCompany,
     newcomers: Newcomers,
     churn: Churn,
+    /// The same with what came on watched routes, and only for them.
+    churn_watched: Churn,
     /// The ban that was proposed last.
     last: Option<LastBan>,
 }
@@ -109,17 +111,25 @@ impl Sources {
     pub(crate) fn note_arrival(
         &mut self,
         now: Monotonic,
-        address: IpAddr,
+        (address, realm): (IpAddr, Realm),
         arrival: Arrival,
         fingerprint: u64,
     ) -> Turnover {
         let source = self.hosts.entry(subscriber(address));
-        source.churn.note(now, arrival, fingerprint)
+        let everywhere = (source.churn_watched).note(now, arrival, fingerprint);
+        match realm {
+            Realm::Enforced => source.churn.note(now, arrival, fingerprint),
+            Realm::Watched => everywhere,
+        }
     }
 
     /// How many new credentials came from an address lately, where hardly any came back.
-    pub(crate) fn churning(&self, now: Monotonic, address: IpAddr) -> Option<u32> {
-        self.hosts.find(&subscriber(address))?.churn.churning(now)
+    pub(crate) fn churning(&self, now: Monotonic, address: IpAddr, realm: Realm) -> Option<u32> {
+        let source = self.hosts.find(&subscriber(address))?;
+        match realm {
+            Realm::Enforced => source.churn.churning(now),
+            Realm::Watched => source.churn_watched.churning(now),
+        }
     }
 
     /// Notes that `id` no longer does.
