@@ -22,6 +22,7 @@ mod ban_history;
 mod bill;
 mod credentials;
 mod features;
+mod fresh;
 mod freshness;
 mod good_company;
 mod limits;

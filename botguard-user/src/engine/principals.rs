@@ -29,7 +29,7 @@ use crate::words::memo::Credential;
 use crate::words::mode::Mode;
 
 /// Who is charged.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct PrincipalId {
     /// IPv6 by its /64: a subscriber holds them all, and each would be a fresh record.
     network: IpAddr,
@@ -40,7 +40,7 @@ pub(crate) struct PrincipalId {
 }
 
 /// Where evidence counts.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Realm {
     /// On routes where decisions are carried out.
     Enforced,

@@ -18,6 +18,7 @@ use super::ban_history::LastBan;
 use super::decision::BanProposal;
 use super::features::churn::{Arrival, Churn, Turnover};
 use super::features::window::Window;
+use super::fresh::Fresh;
 use super::good_company::{GoodCompany, Newcomers, Sighting};
 use super::policy::ban::BanPolicy;
 use super::principals::{PrincipalId, Realm, subscriber};
@@ -33,7 +34,7 @@ pub(crate) struct Sources {
     /// Of IPv4.
     networks: ClockTable<IpNet, Network>,
     /// What changed and is worth remembering, since the last call of [`Sources::drain`].
-    fresh: Vec<IpNet>,
+    fresh: Fresh<IpNet>,
 }
 
 /// What one address did to deserve a ban, and who would suffer from it.
@@ -77,7 +78,7 @@ impl Sources {
         Self {
             hosts: ClockTable::new(capacity),
             networks: ClockTable::new(capacity),
-            fresh: Vec::new(),
+            fresh: Fresh::new(capacity.saturating_mul(2)),
         }
     }
 
@@ -98,7 +99,7 @@ impl Sources {
             self.networks.entry(network).good.note(now, id.tag());
         }
         if sighting == Sighting::News {
-            self.fresh.push(host_network(subscriber(address)));
+            self.note_fresh(host_network(subscriber(address)));
         }
     }
 
@@ -174,7 +175,7 @@ impl Sources {
         source.last = Some(ban);
         source.denials = Window::default();
         let is_spread = std::mem::take(&mut source.is_spread);
-        self.fresh.push(host_network(subscriber(address)));
+        self.note_fresh(host_network(subscriber(address)));
         let reason = why(n_denials);
         if let (IpAddr::V6(_), true, Some(network)) = (address, is_spread, around(address, policy))
         {
@@ -221,13 +222,25 @@ impl Sources {
         }
         let ban = LastBan::after(network.last, now, policy);
         network.last = Some(ban);
-        self.fresh.push(around);
+        self.note_fresh(around);
         Some((around, ban, n_neighbours))
+    }
+
+    fn note_fresh(&mut self, network: IpNet) {
+        let (hosts, networks) = (&self.hosts, &self.networks);
+        self.fresh.push(network, |it| {
+            hosts.find(&it.addr()).is_some() || networks.find(it).is_some()
+        });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.fresh.len()
     }
 
     /// What changed since the last call.
     pub(crate) fn drain(&mut self, offset: WallOffset) -> Vec<SourceMemo> {
-        let mut fresh = std::mem::take(&mut self.fresh);
+        let mut fresh = self.fresh.take();
         fresh.sort_unstable();
         fresh.dedup();
         fresh
@@ -252,7 +265,10 @@ impl Sources {
     }
 
     pub(crate) fn recall(&mut self, now: Now, memo: &SourceMemo, policy: &BanPolicy) {
-        let last = memo.ban.as_ref().map(|ban| LastBan::recalled(ban, now));
+        let last = memo
+            .ban
+            .as_ref()
+            .map(|ban| LastBan::recalled(ban, now, policy));
         let good = GoodCompany::recalled(&memo.good, now);
         if memo.network.prefix_len() == memo.network.max_prefix_len() {
             let address = subscriber(memo.network.addr());

@@ -6,6 +6,7 @@ use crate::engine::decision::Action;
 use crate::words::clock::{Now, Wall};
 use crate::words::identity::{SessionHash, SessionIdentity};
 use crate::words::key::KeyState;
+use crate::words::memo::Memo;
 
 fn session(mut sender: Sender, hash: u128) -> Sender {
     sender.facts.session = Some(SessionIdentity {
@@ -145,4 +146,115 @@ fn made_up_sessions_on_a_watched_route_count_nowhere_else() {
     };
     assert!(churn("/users"));
     assert!(!churn("/watched"));
+}
+
+/// While the store cannot be written, memos stay with the engine, for as long as the disk is full.
+#[test]
+fn what_waits_for_the_store_is_bounded() {
+    let policy = compile(Mode::Enforce, POLICY, BanPolicy::default());
+    let mut engine = Engine::new(policy, PrincipalCapacity(100));
+    for round in 0..400u64 {
+        for host in 0..20u64 {
+            let sender = from(&format!("203.0.113.{}", host / 10));
+            let sender = sender.key("free", u128::from(host)).asks("/pages", "");
+            sender.send(&mut engine, 1_000_000 + round * 5_000 + host);
+        }
+        // Served where nobody looks at keys, each of which is one to remember.
+        for key in 0..20u64 {
+            let key = 1_000 + round * 20 + key;
+            let sender = from(&format!("198.51.100.{}", key % 250));
+            let sender = sender.key("free", u128::from(key)).asks("/pages", "");
+            sender.send(&mut engine, 1_000_000 + round * 5_000 + key % 20);
+        }
+    }
+    let waiting = engine.waiting();
+    assert!(waiting.iter().all(|n| *n <= 800), "{waiting:?}");
+    let memos = engine.drain_memos(now(3_000_000));
+    let is_source = |memo: &&Memo| matches!(memo, Memo::Source(_));
+    assert_eq!(memos.iter().filter(is_source).count(), 2);
+    assert_eq!(engine.waiting(), [0; 3]);
+}
+
+#[test]
+fn a_flood_of_keys_frees_none_that_is_suspended() {
+    let policy = compile(Mode::Enforce, POLICY, BanPolicy::default());
+    let mut engine = Engine::new(policy, PrincipalCapacity(100));
+    for hour in 0..6 {
+        scraper().sends(&mut engine, START + hour * HOUR_MS, 2_000, 200);
+    }
+    let state = |engine: &Engine| {
+        let keys = engine.keys(now(START));
+        let key = keys.iter().find(|key| key.hash == KeyHash(1));
+        key.map(|key| key.state)
+    };
+    assert_eq!(state(&engine), Some(KeyState::Suspended));
+    let end = START + 6 * HOUR_MS;
+    for n in 0..2_000u64 {
+        let sender = from(&format!("203.0.113.{}", n % 200));
+        let sender = sender.key("free", 1_000 + u128::from(n)).asks("/users", "");
+        let sender = sender.answered(404);
+        sender.sends(&mut engine, end + n * 50, 2, 1);
+        if n % 20 == 0 {
+            let _memos = engine.drain_memos(now(end + n * 50));
+        }
+    }
+    assert_eq!(state(&engine), Some(KeyState::Suspended));
+}
+
+/// Times that no clock of this boot gave: the host began in 2030 and learnt better, or a row was
+/// damaged.
+#[test]
+fn no_memo_holds_anybody_longer_than_policy_does() {
+    let year = 365 * 24 * HOUR_MS;
+    let mut engine = engine();
+    neighbour_and_held_pair(&mut engine);
+    let mut memos = engine.drain_memos(now(1_100_000));
+    for memo in &mut memos {
+        let ban = match memo {
+            Memo::Pair(pair) => &mut pair.ban,
+            Memo::Source(source) => match &mut source.ban {
+                Some(ban) => ban,
+                None => continue,
+            },
+            Memo::Key(_) => continue,
+        };
+        ban.proposed = ban.proposed.after(Duration::from_millis(4 * year));
+        ban.ends = ban.ends.after(Duration::from_millis(8 * year));
+        ban.level = u32::MAX;
+    }
+    let mut fresh = self::engine();
+    fresh.recall(now(1_100_000), &memos);
+    assert_eq!(fresh.held_pairs(now(1_100_000)).len(), 1);
+    let day = 24 * HOUR_MS;
+    assert!(fresh.held_pairs(now(1_100_000 + day)).is_empty());
+}
+
+fn neighbour_and_held_pair(engine: &mut Engine) {
+    let good = from(SCRAPER).key("free", 77).asks("/pages", "");
+    good.sends(engine, 900_000, 5, 10);
+    scraper().sends(engine, 1_000_000, 1_000, 10);
+}
+
+#[test]
+fn no_memo_holds_a_key_in_its_state_for_years() {
+    let mut engine = engine();
+    scraper().sends(&mut engine, START, 2_000, 200);
+    let mut memos = engine.drain_memos(now(START + HOUR_MS));
+    for memo in &mut memos {
+        let Memo::Key(key) = memo else { continue };
+        assert_ne!(key.state, KeyState::Ok);
+        let later = Duration::from_millis(4 * 365 * 24 * HOUR_MS);
+        (key.since, key.at) = (key.since.after(later), key.at.after(later));
+        key.good = vec![(1, key.at.after(later))];
+        let change = key.history[0].clone();
+        key.history = vec![change; 500];
+    }
+    let mut fresh = self::engine();
+    fresh.recall(now(START + HOUR_MS), &memos);
+    let end = START + 1_000 * HOUR_MS;
+    let _memos = fresh.drain_memos(now(end));
+    let keys = fresh.keys(now(end));
+    assert_eq!(keys[0].state, KeyState::Ok);
+    assert!(keys[0].history.len() <= crate::words::key::KeyMemo::MAX_HISTORY);
+    assert!(keys[0].good.iter().all(|(_, seen)| *seen <= now(end).wall));
 }
