@@ -22,6 +22,7 @@ mod ban_history;
 mod bill;
 mod credentials;
 mod features;
+mod fresh;
 mod freshness;
 mod good_company;
 mod limits;
@@ -43,7 +44,7 @@ use std::time::Duration;
 use self::assessment::Assessment;
 use self::credentials::Claims;
 use self::decision::{Breakdown, Decision, PairBan};
-use self::facts::{InteractionFacts, RequestFacts, ResponseFacts};
+use self::facts::{AnsweredBy, InteractionFacts, RequestFacts, ResponseFacts};
 use self::features::churn::Turnover;
 use self::features::principal::Receipt;
 use self::freshness::Freshness;
@@ -175,9 +176,8 @@ impl Engine {
         let address = facts.client.ip();
         if *conduct == Conduct::Suspect && *realm == Realm::Enforced {
             (self.sources).note_suspect(address, subject.id, policy.ban());
-            if let Some(Credential::Key(key)) = subject.id.credential() {
-                self.keys
-                    .note_suspect(key, PrincipalId::address_tag(address));
+            if let (Some(key), Some(voice)) = (&facts.key, subject.id.voice()) {
+                self.keys.note_suspect(key.hash, voice);
             }
         }
         let would = wish.action();
@@ -272,9 +272,11 @@ impl Engine {
 
     /// Learns from how a request ended. To be called once for each [`Pending`].
     pub fn observe(&mut self, now: Monotonic, pending: &Pending, response: &ResponseFacts) {
-        for (bucket, pace) in &pending.metered {
-            let time = pace.time_for(response.bytes_out);
-            self.limits.charge(now, *bucket, time);
+        if response.answered_by == AnsweredBy::Upstream {
+            for (bucket, pace) in &pending.metered {
+                let time = pace.time_for(response.bytes_out);
+                self.limits.charge(now, *bucket, time);
+            }
         }
         if let (Some(observation), Some(person)) = (&response.observation, pending.person)
             && observation.fresh_auth
@@ -284,7 +286,7 @@ impl Engine {
         if !is_acceptance(response) {
             // What is refused is evidence about a key that is known to be the client's.
             if let Some(Credential::Key(_)) = pending.charged.credential()
-                && response.answered_by == facts::AnsweredBy::Botguard
+                && response.answered_by == AnsweredBy::Botguard
             {
                 self.count_for_key(now, pending);
             }
@@ -293,8 +295,8 @@ impl Engine {
         let policy = Arc::clone(&self.policy);
         let arrival = self.principals.arrival(pending.charged, pending.claim);
         let turnover = arrival.map_or(Turnover::Settled, |arrival| {
-            let address = pending.address;
-            (self.sources).note_arrival(now, address, arrival, pending.fingerprint)
+            let at = (pending.address, pending.realm);
+            (self.sources).note_arrival(now, at, arrival, pending.fingerprint)
         });
         let owner = self.principals.accept(
             pending.charged,
@@ -319,9 +321,10 @@ impl Engine {
         }
         if is_good {
             (self.sources).note_good(now, pending.address, owner, policy.ban());
-            if let Some(Credential::Key(key)) = owner.credential() {
-                let tag = PrincipalId::address_tag(owner.network());
-                self.keys.note_good(now, key, tag, policy.reputation());
+            // The session of a page speaks for the key that its script sends: it was there first,
+            // so the key is charged for nothing that it does.
+            if let (Some(key), Some(voice)) = (&pending.key, owner.voice()) {
+                (self.keys).note_good(now, key.hash, voice, policy.reputation());
             }
         }
     }

@@ -176,6 +176,7 @@ mod tests {
             at: Wall::default(),
             spans: [SuspicionMemo::default(); 3],
             bad_hours: vec![],
+            good: vec![],
             history: vec![],
         }))
     }

@@ -89,7 +89,7 @@ impl Engine {
         let class = class(terms.key, tier, route);
         let step_up = self.step_up(now, facts, class, policy);
         let newcomers = match subject.identity {
-            Identity::Claimed => self.sources.churning(now, facts.client.ip()),
+            Identity::Claimed => (self.sources).churning(now, facts.client.ip(), terms.realm),
             Identity::Anonymous | Identity::Accepted => None,
         };
         let view = View {

@@ -56,11 +56,14 @@ impl LastBan {
     }
 
     /// What an earlier engine remembered. What was before this boot counts as at its beginning:
-    /// repetitions are then forgotten a little later than they would have been.
-    pub(crate) fn recalled(memo: &BanMemo, now: Now) -> Self {
+    /// repetitions are then forgotten a little later than they would have been. What was proposed
+    /// later than now, by a clock that has learnt better since, was proposed now.
+    pub(crate) fn recalled(memo: &BanMemo, now: Now, policy: &BanPolicy) -> Self {
+        let proposed = instant(now, memo.proposed).min(now.monotonic);
+        let ttl = memo.proposed.until(memo.ends).min(policy.ttl_max);
         Self {
-            proposed: instant(now, memo.proposed),
-            ends: instant(now, memo.ends),
+            proposed,
+            ends: instant(now, memo.ends).min(proposed.after(ttl)),
             level: memo.level,
         }
     }
@@ -128,7 +131,7 @@ mod tests {
                 monotonic: at(101_000 + away),
                 wall: offset.wall_at(at(101_000 + away)),
             };
-            let recalled = LastBan::recalled(&second.memo(offset), now);
+            let recalled = LastBan::recalled(&second.memo(offset), now, &policy);
             assert_eq!(recalled.is_live(now.monotonic), away < 2_400);
             let third = LastBan::after(Some(recalled), now.monotonic, &policy);
             assert_eq!(third.ttl().as_secs(), expected, "{away}");

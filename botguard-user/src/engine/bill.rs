@@ -70,6 +70,15 @@ impl Engine {
             let mut payers = None;
             for limit in limits {
                 let payers = payers.get_or_insert_with(|| self.payers(facts, terms));
+                let payers = &match (limit.per, terms.key) {
+                    // The address, not a session of one's own that comes along with the key: of
+                    // those there are as many as anybody likes.
+                    (LimitSubject::Key, Identity::Claimed) => Payers {
+                        session: None,
+                        ..*payers
+                    },
+                    _ => *payers,
+                };
                 let demand = Demand::new(limit, limit.pace, payers, cost);
                 let bucket = demand.bucket.counted_in(terms.realm);
                 match (limit.unit, limit.per, terms.key, &facts.key) {

@@ -5,13 +5,13 @@ use crate::words::identity::{KeyHash, SessionHash, UserHash, UserProof};
 use crate::words::memo::Credential;
 
 /// A credential, its hash as octets, which need no alignment.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Holder {
     kind: HolderKind,
     pub(crate) hash: [u8; 16],
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum HolderKind {
     Key,
     Session,

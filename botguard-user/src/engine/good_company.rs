@@ -93,7 +93,8 @@ impl GoodCompany {
         for (place, (tag, seen)) in company.0.iter_mut().zip(memo) {
             *place = Some(Good {
                 tag: *tag,
-                seen: instant(now, *seen),
+                // Later than now is by a clock that has learnt better since.
+                seen: instant(now, *seen).min(now.monotonic),
             });
         }
         company

@@ -9,6 +9,12 @@ use crate::words::key::{KeyMemo, KeyTransition};
 use crate::words::memo::{Memo, PairMemo};
 
 impl Engine {
+    /// Looks again at keys that are not well: time alone mends them. [`Self::drain_memos`] does so
+    /// too; this is for when nothing can be remembered.
+    pub fn look_again(&mut self, now: Now) {
+        (self.keys).tick(now.monotonic, self.policy.reputation());
+    }
+
     /// What there is to remember since the last call, of what a restart must not lose.
     ///
     /// To be called every second or so, and at the end.
@@ -31,7 +37,7 @@ impl Engine {
             match memo {
                 Memo::Key(key) => self.keys.recall(now, key),
                 Memo::Source(source) => self.sources.recall(now, source, self.policy.ban()),
-                Memo::Pair(pair) => self.pairs.recall(now, pair),
+                Memo::Pair(pair) => self.pairs.recall(now, pair, self.policy.ban()),
             }
         }
     }
@@ -45,6 +51,16 @@ impl Engine {
     #[must_use]
     pub fn held_pairs(&self, now: Now) -> Vec<PairMemo> {
         self.pairs.held(now.monotonic, now.offset())
+    }
+
+    /// How much waits for [`Self::drain_memos`]: keys, sources, pairs.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> [usize; 3] {
+        [
+            self.keys.waiting(),
+            self.sources.waiting(),
+            self.pairs.waiting(),
+        ]
     }
 
     /// Every key whose reputation is remembered.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::ban_history::LastBan;
 use super::features::window::Window;
+use super::fresh::Fresh;
 use super::policy::ban::BanPolicy;
 use super::principals::PrincipalId;
 use super::table::ClockTable;
@@ -20,7 +21,7 @@ use crate::words::memo::{PairMemo, is_subscriber_at};
 pub(crate) struct Pairs {
     table: ClockTable<PrincipalId, Pair>,
     /// Banned since the last call of [`Pairs::drain`].
-    fresh: Vec<PrincipalId>,
+    fresh: Fresh<PrincipalId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -38,7 +39,7 @@ impl Pairs {
     pub(crate) fn new(capacity: u32) -> Self {
         Self {
             table: ClockTable::new(capacity),
-            fresh: Vec::new(),
+            fresh: Fresh::new(capacity),
         }
     }
 
@@ -74,9 +75,11 @@ impl Pairs {
         let ban = LastBan::after(pair.last, now, policy);
         pair.last = Some(ban);
         pair.denials = Window::default();
-        pair.reason = why(n_denials).into();
-        self.fresh.push(id);
-        Some((ban, Arc::clone(&pair.reason)))
+        let reason: Arc<str> = why(n_denials).into();
+        pair.reason = Arc::clone(&reason);
+        let table = &self.table;
+        self.fresh.push(id, |id| table.find(id).is_some());
+        Some((ban, reason))
     }
 
     /// Forgets what it was denied: something wider has taken its place.
@@ -117,9 +120,17 @@ impl Pairs {
         .collect()
     }
 
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.fresh.len()
+    }
+
     /// The pairs that were banned since the last call.
     pub(crate) fn drain(&mut self, offset: WallOffset) -> Vec<PairMemo> {
-        std::mem::take(&mut self.fresh)
+        let mut fresh = self.fresh.take();
+        fresh.sort_unstable();
+        fresh.dedup();
+        fresh
             .into_iter()
             .filter_map(|id| {
                 let pair = self.table.find(&id)?;
@@ -133,10 +144,10 @@ impl Pairs {
             .collect()
     }
 
-    pub(crate) fn recall(&mut self, now: Now, memo: &PairMemo) {
+    pub(crate) fn recall(&mut self, now: Now, memo: &PairMemo, policy: &BanPolicy) {
         let id = PrincipalId::of_credential(memo.address, memo.credential);
         let pair = self.table.entry(id);
-        pair.last = Some(LastBan::recalled(&memo.ban, now));
+        pair.last = Some(LastBan::recalled(&memo.ban, now, policy));
         pair.reason = memo.reason.as_str().into();
     }
 }

@@ -29,7 +29,7 @@ use crate::words::memo::Credential;
 use crate::words::mode::Mode;
 
 /// Who is charged.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct PrincipalId {
     /// IPv6 by its /64: a subscriber holds them all, and each would be a fresh record.
     network: IpAddr,
@@ -40,7 +40,7 @@ pub(crate) struct PrincipalId {
 }
 
 /// Where evidence counts.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Realm {
     /// On routes where decisions are carried out.
     Enforced,
@@ -281,6 +281,15 @@ impl PrincipalId {
     pub(crate) fn tag(self) -> u64 {
         self.holder
             .map_or(0, |holder| fold(u128::from_be_bytes(holder.hash)))
+    }
+
+    /// By what a key knows again who speaks for it: for itself, each address where it is used; nobody
+    /// without a credential does.
+    pub(crate) fn voice(self) -> Option<u64> {
+        Some(match self.credential()? {
+            Credential::Key(_) => Self::address_tag(self.network),
+            Credential::Session(_) | Credential::User(_) => self.tag(),
+        })
     }
 
     /// The same principal where its evidence counts in `realm`.

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fresh::Fresh;
 use super::policy::reputation::{ReputationSettings, Suspension};
 use super::table::ClockTable;
 use crate::words::clock::{Monotonic, Now, WallOffset};
@@ -32,7 +33,7 @@ pub(crate) struct Keys {
     /// Keys whose state is not `ok`: looked at again though they send nothing.
     raised: Vec<[u8; 16]>,
     /// Keys to be remembered, since the last call of [`Keys::drain`].
-    fresh: Vec<[u8; 16]>,
+    fresh: Fresh<[u8; 16]>,
     transitions: Vec<(KeyHash, Change)>,
 }
 
@@ -54,7 +55,7 @@ impl Keys {
         Self {
             table: ClockTable::new(capacity),
             raised: Vec::new(),
-            fresh: Vec::new(),
+            fresh: Fresh::new(capacity),
             transitions: Vec::new(),
         }
     }
@@ -118,14 +119,21 @@ impl Keys {
         let is_due = key.kept.is_none_or(|kept| now.since(kept) >= KEEP_EVERY);
         if is_due && !key.is_queued {
             key.is_queued = true;
-            self.fresh.push(id);
+            self.note_fresh(id);
         }
+    }
+
+    fn note_fresh(&mut self, id: [u8; 16]) {
+        let table = &self.table;
+        self.fresh.push(id, |id| table.find(id).is_some());
     }
 
     /// Looks again at all keys that are not `ok`: time alone mends them.
     pub(crate) fn tick(&mut self, now: Monotonic, settings: &ReputationSettings) {
         let raised = std::mem::take(&mut self.raised);
         for id in &raised {
+            // A flood of other keys frees none.
+            self.table.hold(id);
             self.settle(*id, now, settings);
         }
         self.raised.extend(raised);
@@ -188,12 +196,12 @@ impl Keys {
             key.history.remove(0);
         }
         key.history.push(change.clone());
+        let is_queued = std::mem::replace(&mut key.is_queued, true);
         if change.to != KeyState::Ok {
             self.raised.push(id);
         }
-        if !key.is_queued {
-            key.is_queued = true;
-            self.fresh.push(id);
+        if !is_queued {
+            self.note_fresh(id);
         }
         if self.transitions.len() < MOST_TRANSITIONS {
             let hash = KeyHash(u128::from_be_bytes(id));
@@ -214,7 +222,9 @@ impl Keys {
 
     /// What changed since the last call.
     pub(crate) fn drain(&mut self, now: Monotonic, offset: WallOffset) -> Vec<KeyMemo> {
-        let fresh = std::mem::take(&mut self.fresh);
+        let mut fresh = self.fresh.take();
+        fresh.sort_unstable();
+        fresh.dedup();
         fresh
             .into_iter()
             .filter_map(|id| {
@@ -224,6 +234,11 @@ impl Keys {
                 key.memo(id, now, offset)
             })
             .collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.fresh.len()
     }
 
     /// Every key.

@@ -18,9 +18,10 @@ use super::ban_history::LastBan;
 use super::decision::BanProposal;
 use super::features::churn::{Arrival, Churn, Turnover};
 use super::features::window::Window;
+use super::fresh::Fresh;
 use super::good_company::{GoodCompany, Newcomers, Sighting};
 use super::policy::ban::BanPolicy;
-use super::principals::{PrincipalId, subscriber};
+use super::principals::{PrincipalId, Realm, subscriber};
 use super::table::{ClockTable, Slot};
 use crate::words::address::{ClientAddress, host_network};
 use crate::words::clock::{Monotonic, Now, WallOffset};
@@ -33,7 +34,7 @@ pub(crate) struct Sources {
     /// Of IPv4.
     networks: ClockTable<IpNet, Network>,
     /// What changed and is worth remembering, since the last call of [`Sources::drain`].
-    fresh: Vec<IpNet>,
+    fresh: Fresh<IpNet>,
 }
 
 /// What one address did to deserve a ban, and who would suffer from it.
@@ -48,6 +49,8 @@ struct Source {
     good: GoodCompany,
     newcomers: Newcomers,
     churn: Churn,
+    /// The same with what came on watched routes, and only for them.
+    churn_watched: Churn,
     /// The ban that was proposed last.
     last: Option<LastBan>,
 }
@@ -75,7 +78,7 @@ impl Sources {
         Self {
             hosts: ClockTable::new(capacity),
             networks: ClockTable::new(capacity),
-            fresh: Vec::new(),
+            fresh: Fresh::new(capacity.saturating_mul(2)),
         }
     }
 
@@ -96,7 +99,7 @@ impl Sources {
             self.networks.entry(network).good.note(now, id.tag());
         }
         if sighting == Sighting::News {
-            self.fresh.push(host_network(subscriber(address)));
+            self.note_fresh(host_network(subscriber(address)));
         }
     }
 
@@ -109,17 +112,25 @@ impl Sources {
     pub(crate) fn note_arrival(
         &mut self,
         now: Monotonic,
-        address: IpAddr,
+        (address, realm): (IpAddr, Realm),
         arrival: Arrival,
         fingerprint: u64,
     ) -> Turnover {
         let source = self.hosts.entry(subscriber(address));
-        source.churn.note(now, arrival, fingerprint)
+        let everywhere = (source.churn_watched).note(now, arrival, fingerprint);
+        match realm {
+            Realm::Enforced => source.churn.note(now, arrival, fingerprint),
+            Realm::Watched => everywhere,
+        }
     }
 
     /// How many new credentials came from an address lately, where hardly any came back.
-    pub(crate) fn churning(&self, now: Monotonic, address: IpAddr) -> Option<u32> {
-        self.hosts.find(&subscriber(address))?.churn.churning(now)
+    pub(crate) fn churning(&self, now: Monotonic, address: IpAddr, realm: Realm) -> Option<u32> {
+        let source = self.hosts.find(&subscriber(address))?;
+        match realm {
+            Realm::Enforced => source.churn.churning(now),
+            Realm::Watched => source.churn_watched.churning(now),
+        }
     }
 
     /// Notes that `id` no longer does.
@@ -164,7 +175,7 @@ impl Sources {
         source.last = Some(ban);
         source.denials = Window::default();
         let is_spread = std::mem::take(&mut source.is_spread);
-        self.fresh.push(host_network(subscriber(address)));
+        self.note_fresh(host_network(subscriber(address)));
         let reason = why(n_denials);
         if let (IpAddr::V6(_), true, Some(network)) = (address, is_spread, around(address, policy))
         {
@@ -211,13 +222,25 @@ impl Sources {
         }
         let ban = LastBan::after(network.last, now, policy);
         network.last = Some(ban);
-        self.fresh.push(around);
+        self.note_fresh(around);
         Some((around, ban, n_neighbours))
+    }
+
+    fn note_fresh(&mut self, network: IpNet) {
+        let (hosts, networks) = (&self.hosts, &self.networks);
+        self.fresh.push(network, |it| {
+            hosts.find(&it.addr()).is_some() || networks.find(it).is_some()
+        });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.fresh.len()
     }
 
     /// What changed since the last call.
     pub(crate) fn drain(&mut self, offset: WallOffset) -> Vec<SourceMemo> {
-        let mut fresh = std::mem::take(&mut self.fresh);
+        let mut fresh = self.fresh.take();
         fresh.sort_unstable();
         fresh.dedup();
         fresh
@@ -242,7 +265,10 @@ impl Sources {
     }
 
     pub(crate) fn recall(&mut self, now: Now, memo: &SourceMemo, policy: &BanPolicy) {
-        let last = memo.ban.as_ref().map(|ban| LastBan::recalled(ban, now));
+        let last = memo
+            .ban
+            .as_ref()
+            .map(|ban| LastBan::recalled(ban, now, policy));
         let good = GoodCompany::recalled(&memo.good, now);
         if memo.network.prefix_len() == memo.network.max_prefix_len() {
             let address = subscriber(memo.network.addr());

@@ -22,7 +22,8 @@ pub(crate) struct ClockTable<K, V> {
 pub(crate) struct Slot<K, V> {
     key: K,
     value: V,
-    used: bool,
+    /// How often the hand passes by before it is taken.
+    used: u8,
 }
 
 impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
@@ -46,7 +47,7 @@ impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
         let hash = self.hasher.hash_one(key);
         let place = match self.place(hash, &key) {
             Some(place) => {
-                self.slots.slot_mut(place).used = true;
+                self.mark(place, USED);
                 place
             }
             None => self.insert(hash, key),
@@ -74,6 +75,20 @@ impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
     pub(crate) fn find_mut(&mut self, key: &K) -> Option<&mut V> {
         let place = self.place(self.hasher.hash_one(key), key)?;
         Some(&mut self.slots.slot_mut(place).value)
+    }
+
+    /// Keeps the value of `key`, if it has one, until as many newcomers have come as there are places.
+    ///
+    /// A use is not enough for that: where all were used, one newcomer clears every mark.
+    pub(crate) fn hold(&mut self, key: &K) {
+        if let Some(place) = self.place(self.hasher.hash_one(key), key) {
+            self.mark(place, HELD);
+        }
+    }
+
+    fn mark(&mut self, place: u32, mark: u8) {
+        let used = &mut self.slots.slot_mut(place).used;
+        *used = mark.max(*used);
     }
 
     /// All of them, in no order that means anything.
@@ -104,7 +119,7 @@ impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
         let newcomer = Slot {
             key,
             value: V::default(),
-            used: false,
+            used: 0,
         };
         let place = if self.slots.len < self.capacity {
             self.slots.push(newcomer)
@@ -119,15 +134,15 @@ impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
         place
     }
 
-    /// Ends within two rounds, since the first one clears every mark; amortised, each step pays
+    /// Ends within three rounds, since the first two clear every mark; amortised, each step pays
     /// for one earlier use.
     fn evict(&mut self) -> u32 {
         loop {
             let place = self.hand;
             self.hand = (self.hand + 1) % self.capacity;
             let slot = self.slots.slot_mut(place);
-            if slot.used {
-                slot.used = false;
+            if slot.used > 0 {
+                slot.used -= 1;
                 continue;
             }
             let hash = self.hasher.hash_one(slot.key);
@@ -138,6 +153,9 @@ impl<K: Copy + Eq + Hash, V: Default> ClockTable<K, V> {
         }
     }
 }
+
+const USED: u8 = 1;
+const HELD: u8 = 2;
 
 struct Slots<K, V> {
     chunks: Vec<Vec<Slot<K, V>>>,
@@ -196,6 +214,28 @@ mod tests {
         }
         assert_eq!(table.find(&7), Some(&50_000));
         assert_eq!(table.find(&1_000), None);
+    }
+
+    #[test]
+    fn what_is_held_outlives_a_flood_of_regulars() {
+        let check = |newcomers: u64, expected: Option<&u64>| {
+            let mut table: ClockTable<u64, u64> = ClockTable::new(100);
+            *table.entry(7) = 1;
+            for round in 0..50 {
+                table.hold(&7);
+                for n in 0..newcomers {
+                    let key = 1_000 + round * newcomers + n;
+                    table.entry(key);
+                    table.entry(key);
+                }
+            }
+            assert_eq!(table.find(&7), expected, "{newcomers}");
+            table.hold(&1);
+            assert_eq!(table.find(&1), None);
+        };
+        check(20, Some(&1));
+        check(90, Some(&1));
+        check(500, None);
     }
 
     #[test]

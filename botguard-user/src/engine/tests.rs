@@ -4,6 +4,7 @@ mod answers;
 mod bans;
 mod collateral;
 mod haste;
+mod hostile;
 mod ladder;
 mod laws;
 mod modes;

@@ -120,6 +120,9 @@ fn shifted_key(mut key: KeyMemo, step: Step) -> KeyMemo {
     for hour in &mut key.bad_hours {
         *hour = hour.saturating_add_signed(hours);
     }
+    for (_tag, seen) in &mut key.good {
+        *seen = seen.shifted(step);
+    }
     for transition in &mut key.history {
         transition.at = transition.at.shifted(step);
     }
@@ -175,6 +178,7 @@ pub(super) mod tests {
             state in state(), since in any::<u64>(), at in any::<u64>(),
             spans in any::<[(u64, u64); 3]>(),
             bad_hours in prop::collection::vec(any::<u32>(), 0..4),
+            good in prop::collection::vec((any::<u64>(), any::<u64>()), 0..4),
             history in prop::collection::vec(transition(), 0..3),
         ) -> KeyMemo {
             KeyMemo {
@@ -182,6 +186,7 @@ pub(super) mod tests {
                 since: Wall::from_unix_ms(since), at: Wall::from_unix_ms(at),
                 spans: spans.map(|(requests, suspicion)| SuspicionMemo { requests, suspicion }),
                 bad_hours, history,
+                good: good.into_iter().map(|(tag, at)| (tag, Wall::from_unix_ms(at))).collect(),
             }
         }
     }
@@ -239,6 +244,7 @@ pub(super) mod tests {
             at,
             spans: [SuspicionMemo::default(); 3],
             bad_hours: vec![],
+            good: vec![],
             history: vec![],
         }))
     }
@@ -271,6 +277,7 @@ pub(super) mod tests {
             panic!("not a key")
         };
         key.bad_hours = vec![498_732, 0];
+        key.good = vec![(1, NOW)];
         key.history = vec![KeyTransition {
             at: NOW,
             from: KeyState::Ok,
@@ -284,6 +291,7 @@ pub(super) mod tests {
             let later = NOW.shifted(Step::from_ms(minutes * 60_000));
             assert_eq!((moved.since, moved.at), (later, later));
             assert_eq!(moved.history[0].at, later);
+            assert_eq!(moved.good, [(1, later)]);
         };
         check(0, [498_732, 0]);
         check(29, [498_732, 0]);

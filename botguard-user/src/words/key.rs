@@ -130,6 +130,9 @@ pub struct KeyMemo {
     pub spans: [SuspicionMemo; 3],
     /// The last hours, counted from 1970, whose suspicion was high.
     pub bad_hours: Vec<u32>,
+    /// Good clients that used it: tag, and when each was seen last.
+    #[serde(default)]
+    pub good: Vec<(u64, Wall)>,
     /// The last changes of state, oldest first.
     pub history: Vec<KeyTransition>,
 }

@@ -67,7 +67,8 @@ fn crawler(head: &RequestHead<'_>, view: &View) -> Crawler {
     )
 }
 
-/// An authority without user and port, in lower case.
+/// An authority without user and port, in lower case, and without the dot that a name may end with:
+/// with it, it is the same host.
 fn host(authority: &str) -> String {
     let authority = without_user(authority);
     // The colons of an IPv6 address stand in brackets (RFC 3986 section 3.2.2).
@@ -75,7 +76,8 @@ fn host(authority: &str) -> String {
         Some(bracket) => bracket + 1,
         None => authority.find(':').unwrap_or(authority.len()),
     };
-    authority[..end].to_ascii_lowercase()
+    let host = &authority[..end];
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -92,5 +94,9 @@ mod tests {
         check("[::1]", "[::1]");
         check("127.0.0.1:80", "127.0.0.1");
         check("", "");
+        // The root of the DNS is the end of every name (RFC 1034 section 3.1).
+        check("API.Example.com.", "api.example.com");
+        check("api.example.com.:8443", "api.example.com");
+        check("api.example.com..", "api.example.com.");
     }
 }

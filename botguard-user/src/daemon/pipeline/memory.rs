@@ -23,10 +23,12 @@ impl Pipeline {
         (engine.drain_memos(now), engine.drain_transitions(now))
     }
 
-    /// The keys whose state changed since the last call.
+    /// The keys whose state changed since the last call, while nothing can be remembered.
     #[must_use]
     pub fn drain_transitions(&self, now: Now) -> Vec<(KeyHash, KeyTransition)> {
-        self.engine.lock().drain_transitions(now)
+        let mut engine = self.engine.lock();
+        engine.look_again(now);
+        engine.drain_transitions(now)
     }
 
     /// Every key whose reputation is remembered.

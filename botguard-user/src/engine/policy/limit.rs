@@ -55,13 +55,15 @@ pub(crate) struct Pace {
 impl Pace {
     /// Time that `units` take, rounded up: a limit never grants more than it says.
     pub(crate) fn time_for(self, units: u64) -> Duration {
-        let time = (self.per.as_nanos() * u128::from(units)).div_ceil(u128::from(self.count));
+        let time = (self.per.as_nanos().saturating_mul(u128::from(units)))
+            .div_ceil(u128::from(self.count));
         Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX))
     }
 
     /// Whole units that come in within `time`.
     pub(crate) fn units_in(self, time: Duration) -> u64 {
-        let units = time.as_nanos() * u128::from(self.count) / self.per.as_nanos().max(1);
+        let units =
+            time.as_nanos().saturating_mul(u128::from(self.count)) / self.per.as_nanos().max(1);
         u64::try_from(units).unwrap_or(u64::MAX)
     }
 
@@ -182,6 +184,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn odd_numbers_do_not_overflow() {
+        let pace = Pace {
+            count: 1,
+            per: Duration::MAX,
+            burst: u64::MAX,
+        };
+        let longest = Duration::from_nanos(u64::MAX);
+        assert_eq!(pace.time_for(u64::MAX), longest);
+        assert_eq!(pace.part(1).time_for(u64::MAX), longest);
+        let fast = Pace {
+            count: u64::MAX,
+            per: Duration::from_nanos(1),
+            burst: 1,
+        };
+        assert_eq!(fast.units_in(Duration::MAX), u64::MAX);
+    }
 
     proptest! {
         #[test]

@@ -133,6 +133,7 @@ impl Key {
             at: offset.wall_at(now),
             spans: [0, 1, 2].map(|span: usize| self.spans[span].memo(now, SPANS[span])),
             bad_hours: bad.filter_map(|hour| wall_hour(hour, offset)).collect(),
+            good: self.good.memo(offset),
             history: (self.history.iter())
                 .map(|change| change.transition(offset))
                 .collect(),
@@ -140,7 +141,8 @@ impl Key {
     }
 
     pub(super) fn recalled(memo: &KeyMemo, now: Now) -> Self {
-        let at = instant(now, memo.at);
+        // Later than now is by a clock that has learnt better since.
+        let past = |at| instant(now, at).min(now.monotonic);
         let age = memo.at.until(now.wall);
         let ages = memo
             .bad_hours
@@ -156,21 +158,23 @@ impl Key {
                 Suspicion::recalled(memo.spans[span], age, now.monotonic, SPANS[span])
             }),
             state: memo.state,
-            since: instant(now, memo.since),
+            since: past(memo.since),
             hour: now.monotonic.as_ms() / HOUR_MS,
             bad_hours: ages
                 .filter(|age| *age < 24)
                 .fold(0, |bits, age| bits | 1 << age),
+            good: GoodCompany::recalled(&memo.good, now),
             history: (memo.history.iter())
+                .skip(memo.history.len().saturating_sub(KeyMemo::MAX_HISTORY))
                 .map(|it| Change {
-                    at: instant(now, it.at),
+                    at: past(it.at),
                     from: it.from,
                     to: it.to,
                     reputation: it.reputation,
                     reason: it.reason.clone(),
                 })
                 .collect(),
-            kept: Some(at),
+            kept: Some(past(memo.at)),
             // What its tier says comes with its next request; until then it stays as it was.
             suspension: (memo.state == KeyState::Suspended).then_some(Suspension::Automatic),
             ..Self::default()

@@ -29,6 +29,7 @@ fn remembered(hash: KeyHash, public_id: &str, state: KeyState) -> KeyMemo {
             suspicion: 25 * 10_000,
         }; 3],
         bad_hours: vec![498_732],
+        good: vec![],
         history: vec![KeyTransition {
             at: NOW,
             from: KeyState::Ok,

@@ -66,6 +66,7 @@ fn memos() -> Vec<Memo> {
         at: START,
         spans: [SuspicionMemo::default(); 3],
         bad_hours: vec![],
+        good: vec![],
         history: vec![],
     };
     let source = SourceMemo {
