@@ -32,11 +32,16 @@ pub(crate) const PARTNER_KEY: &str = "sk_live_partner5c1v9xkq27dmzt0hw84b3";
 
 /// A host with the application up and all sources present.
 pub(crate) fn host(name: &str, config: &Config) -> Result<Host> {
+    host_with_keys(name, config, &[PUBLIC_KEY, SHOP_KEY, PARTNER_KEY])
+}
+
+/// The same with an application that knows these keys.
+pub(crate) fn host_with_keys(name: &str, config: &Config, keys: &[&str]) -> Result<Host> {
     let mut host = Host::set_up(name, config)?;
     for source in [SCRAPER, USER, USER_V6, PARTNER] {
         host.lab.add_source(source.parse()?)?;
     }
-    host.serve(SampleApi::new(&[PUBLIC_KEY, SHOP_KEY, PARTNER_KEY]));
+    host.serve(SampleApi::new(keys));
     Ok(host)
 }
 
@@ -109,7 +114,7 @@ pub(crate) fn page_through(
 }
 
 impl Answers {
-    fn count(&mut self, status: Result<u16>) {
+    pub(crate) fn count(&mut self, status: Result<u16>) {
         let counter = match status {
             Ok(200..=299) => &mut self.ok,
             Ok(403) => &mut self.blocked,
@@ -120,7 +125,7 @@ impl Answers {
         *counter += 1;
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.ok += other.ok;
         self.blocked += other.blocked;
         self.throttled += other.throttled;

@@ -6,6 +6,7 @@ mod bad_input;
 mod blocks;
 mod challenge;
 mod collateral;
+mod crowd;
 mod damage;
 mod datagrams;
 mod events;
