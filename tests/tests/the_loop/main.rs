@@ -18,4 +18,5 @@ mod operator;
 mod passage;
 mod secrets;
 mod systems;
+mod wild_machine;
 mod worked_example;
