@@ -17,6 +17,7 @@ mod lists;
 mod operator;
 mod passage;
 mod secrets;
+mod step_up;
 mod systems;
 mod wild_machine;
 mod worked_example;
