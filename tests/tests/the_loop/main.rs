@@ -14,6 +14,7 @@ mod fixture;
 mod keys;
 mod killed;
 mod lists;
+mod log_mode;
 mod operator;
 mod passage;
 mod secrets;
