@@ -98,11 +98,11 @@ fn play(host: &Host, crowd: Vec<Member>, bad: Member) -> Result<Outcome> {
     let tls = host.certificate.client(&["http/1.1"]);
     let client = move |member: &Member| -> Result<Client> {
         let server = Host::server(member.source)?;
-        let client = Client::new(member.source, server, Arc::clone(&tls));
-        Ok(client.with_patience(Duration::from_millis(1_500)))
+        Ok(Client::new(member.source, server, Arc::clone(&tls)))
     };
     host.in_world(move || async move {
-        let its_client = client(&bad)?;
+        // Each of its connections that is dropped takes so long.
+        let its_client = client(&bad)?.with_patience(Duration::from_secs(3));
         let bad = tokio::spawn(page_until_stopped(bad, its_client));
         let mut answers = visits(&crowd, &client, N_VISITS - 1).await?;
         let bad = bad.await?;

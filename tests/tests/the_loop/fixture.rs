@@ -136,13 +136,23 @@ impl Answers {
 
 /// One `GET` from `source`; its status, or none if there was no answer within 1.5 s.
 pub(crate) fn status_of(host: &Host, source: &str, target: &'static str) -> Result<Option<u16>> {
+    status_with(host, source, SHOP_KEY, target)
+}
+
+/// The same with a key.
+pub(crate) fn status_with(
+    host: &Host,
+    source: &str,
+    key: &'static str,
+    target: &'static str,
+) -> Result<Option<u16>> {
     let source: IpAddr = source.parse()?;
     let tls = host.certificate.client(&["h2", "http/1.1"]);
     host.in_world(move || async move {
         let client = Client::new(source, Host::server(source)?, tls);
         let mut client = client.with_patience(Duration::from_millis(1_500));
         let answer = client
-            .get(target, &[("x-api-key", SHOP_KEY), ("user-agent", "test")])
+            .get(target, &[("x-api-key", key), ("user-agent", "test")])
             .await;
         Ok(answer.ok().map(|answer| answer.status.as_u16()))
     })

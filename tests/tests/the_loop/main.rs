@@ -20,5 +20,6 @@ mod passage;
 mod secrets;
 mod step_up;
 mod systems;
+mod undo;
 mod wild_machine;
 mod worked_example;
