@@ -8,6 +8,8 @@ use crate::lab::{EDGE_INTERFACE, EDGE_V4, EDGE_V6};
 /// What differs between one run and another.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Upper bound of all modes.
+    pub mode: &'static str,
     /// Mode of `GET /users`: `off`, `log` or `enforce`.
     pub users_mode: &'static str,
     /// Weight of the tier `free`.
@@ -16,6 +18,8 @@ pub struct Config {
     pub interface: &'static str,
     /// Whether the daemon must refuse to start without the filter.
     pub required: bool,
+    /// `[identity]`: more lines of it.
+    pub identity: &'static str,
     /// `[trust]`: peers whose `X-Forwarded-For` is believed, as TOML strings.
     pub proxies: &'static str,
     /// `[trust]`: networks never blocked, as TOML strings.
@@ -27,10 +31,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            mode: "enforce",
             users_mode: "enforce",
             tier_weight: 0.10,
             interface: EDGE_INTERFACE,
             required: true,
+            identity: "",
             proxies: "",
             never_block: "",
             more: "",
@@ -43,10 +49,12 @@ impl Config {
     #[must_use]
     pub fn to_toml(&self, directory: &Path, pin_dir: &Path, certificate: &Certificate) -> String {
         let Self {
+            mode,
             users_mode,
             tier_weight,
             interface,
             required,
+            identity,
             proxies,
             never_block,
             more,
@@ -61,7 +69,7 @@ impl Config {
         format!(
             r#"
 state_dir = "{directory}/state"
-mode = "enforce"
+mode = "{mode}"
 
 [admin]
 socket = "{directory}/admin.sock"
@@ -98,6 +106,7 @@ asn = "{directory}/asn.csv"
 
 [identity]
 api_key = ["header:x-api-key"]
+{identity}
 
 [[tier]]
 name = "free"

@@ -32,11 +32,16 @@ pub(crate) const PARTNER_KEY: &str = "sk_live_partner5c1v9xkq27dmzt0hw84b3";
 
 /// A host with the application up and all sources present.
 pub(crate) fn host(name: &str, config: &Config) -> Result<Host> {
+    host_with_keys(name, config, &[PUBLIC_KEY, SHOP_KEY, PARTNER_KEY])
+}
+
+/// The same with an application that knows these keys.
+pub(crate) fn host_with_keys(name: &str, config: &Config, keys: &[&str]) -> Result<Host> {
     let mut host = Host::set_up(name, config)?;
     for source in [SCRAPER, USER, USER_V6, PARTNER] {
         host.lab.add_source(source.parse()?)?;
     }
-    host.serve(SampleApi::new(&[PUBLIC_KEY, SHOP_KEY, PARTNER_KEY]));
+    host.serve(SampleApi::new(keys));
     Ok(host)
 }
 
@@ -109,7 +114,7 @@ pub(crate) fn page_through(
 }
 
 impl Answers {
-    fn count(&mut self, status: Result<u16>) {
+    pub(crate) fn count(&mut self, status: Result<u16>) {
         let counter = match status {
             Ok(200..=299) => &mut self.ok,
             Ok(403) => &mut self.blocked,
@@ -120,7 +125,7 @@ impl Answers {
         *counter += 1;
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.ok += other.ok;
         self.blocked += other.blocked;
         self.throttled += other.throttled;
@@ -131,13 +136,23 @@ impl Answers {
 
 /// One `GET` from `source`; its status, or none if there was no answer within 1.5 s.
 pub(crate) fn status_of(host: &Host, source: &str, target: &'static str) -> Result<Option<u16>> {
+    status_with(host, source, SHOP_KEY, target)
+}
+
+/// The same with a key.
+pub(crate) fn status_with(
+    host: &Host,
+    source: &str,
+    key: &'static str,
+    target: &'static str,
+) -> Result<Option<u16>> {
     let source: IpAddr = source.parse()?;
     let tls = host.certificate.client(&["h2", "http/1.1"]);
     host.in_world(move || async move {
         let client = Client::new(source, Host::server(source)?, tls);
         let mut client = client.with_patience(Duration::from_millis(1_500));
         let answer = client
-            .get(target, &[("x-api-key", SHOP_KEY), ("user-agent", "test")])
+            .get(target, &[("x-api-key", key), ("user-agent", "test")])
             .await;
         Ok(answer.ok().map(|answer| answer.status.as_u16()))
     })
