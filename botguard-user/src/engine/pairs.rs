@@ -91,16 +91,19 @@ impl Pairs {
 
     /// Ends the bans of all pairs at addresses of `network`; returns how many were live.
     pub(crate) fn release(&mut self, network: &IpNet, now: Monotonic) -> usize {
-        let mut n_released = 0;
+        let mut released = Vec::new();
         for (id, pair) in self.table.iter_mut() {
             let Some(last) = &mut pair.last else { continue };
             if last.is_live(now) && is_subscriber_at(id.network(), network) {
                 last.end(now);
-                self.fresh.push(id);
-                n_released += 1;
+                released.push(id);
             }
         }
-        n_released
+        for id in &released {
+            let table = &self.table;
+            self.fresh.push(*id, |id| table.find(id).is_some());
+        }
+        released.len()
     }
 
     /// The pairs that are held now, and until when.
