@@ -86,7 +86,7 @@ fn a_session_of_ones_own_is_no_way_around_a_key_s_limit() {
     let granted = |session_of: fn(u128) -> u128| {
         let mut engine = engine_of(&text);
         let granted = (0..20).filter(|n| {
-            let ms = 1_000_000 + *n as u64;
+            let ms = 1_000_000 + u64::try_from(*n).unwrap();
             let cookie = session(from(SCRAPER), session_of(*n)).asks("/404", "");
             cookie.clone().answered(404).send(&mut engine, ms);
             let export = cookie.key("partner", 1).asks("/export", "");
