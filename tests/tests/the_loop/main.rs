@@ -21,5 +21,6 @@ mod secrets;
 mod step_up;
 mod systems;
 mod undo;
+mod victim;
 mod wild_machine;
 mod worked_example;
