@@ -36,7 +36,7 @@ pub(crate) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     report.figure(&section, "compile", "ms", &compiling);
     report.figure(
         &section,
-        "swap, the only part that requests wait for",
+        "swap, with freeing the old policy",
         "ms",
         &swapping,
     );
