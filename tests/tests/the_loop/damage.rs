@@ -5,6 +5,7 @@ use botguard_tests::daemon::Botguard;
 use botguard_tests::lab::EDGE_INTERFACE;
 
 use crate::fixture::{PARTNER, SCRAPER, USER, ask, dropped, exit_of, running, status_of};
+use crate::secrets::metrics;
 
 #[test]
 fn a_lost_store_unblocks_nobody() {
@@ -81,11 +82,28 @@ fn what_is_pinned_is_reached_where_attaching_fails() {
     let _daemon = host.botguard.start(&host.lab).unwrap();
     let (exit, _) = exit_of(&host, &["status"]).unwrap();
     assert_eq!(exit, 2);
+    let page = metrics(&host).unwrap();
+    assert!(page.contains("\nbotguard_degraded 1\n"), "{page}");
     assert_eq!(status_of(&host, SCRAPER, "/users").unwrap(), None);
     botguard(&["block", "del", SCRAPER]);
     assert_eq!(status_of(&host, SCRAPER, "/users").unwrap(), Some(200));
     assert_eq!(exit_of(&host, &["kernel", "attach"]).unwrap().0, 1);
     botguard(&["mode", "log"]);
+    assert_eq!(status_of(&host, USER, "/users").unwrap(), Some(200));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_leaves_the_old_one() {
+    let (host, _daemon) = running("cert", &Config::default()).unwrap();
+    let chain = std::fs::read(&host.certificate.chain).unwrap();
+    std::fs::write(&host.certificate.chain, "no certificate").unwrap();
+    let (exit, said) = exit_of(&host, &["reload"]).unwrap();
+    let named = host.certificate.chain.display().to_string();
+    assert!(exit == 64 && said.contains(&named), "{exit} {said}");
+    assert_eq!(status_of(&host, USER, "/users").unwrap(), Some(200));
+    // The mirror: mended, the same reload goes through.
+    std::fs::write(&host.certificate.chain, chain).unwrap();
+    assert_eq!(exit_of(&host, &["reload"]).unwrap().0, 0);
     assert_eq!(status_of(&host, USER, "/users").unwrap(), Some(200));
 }
 

@@ -330,7 +330,8 @@ fn shown(host: &Host, arguments: &[&str]) -> Result<Vec<u8>> {
     Ok([output.stdout, output.stderr].concat())
 }
 
-fn metrics(host: &Host) -> Result<String> {
+/// What the admin port serves as metrics.
+pub(crate) fn metrics(host: &Host) -> Result<String> {
     let page = host.lab.edge.spawn(|| async {
         let mut page = String::new();
         let mut stream = TcpStream::connect("127.0.0.1:9480").await?;
