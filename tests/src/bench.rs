@@ -1,6 +1,7 @@
 //! What benchmarks share, whatever they measure: numbers drawn from a seed, the lists and sources
 //! made from them, samples, and the table that comes out.
 
+pub mod console;
 pub mod random;
 pub mod report;
 pub mod statistics;

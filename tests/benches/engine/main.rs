@@ -14,9 +14,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+pub(crate) use botguard_tests::bench::console::progress;
+use botguard_tests::bench::console::{machine, print};
 use botguard_tests::bench::report::Report;
 use clap::Parser;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask bench engine")]
@@ -135,31 +137,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 /// The machine, and what was asked of it.
 fn about(scale: Scale) -> Value {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let models: Vec<_> = cpuinfo
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("model name")?.split(':').nth(1)?.trim()))
-        .collect();
-    json!({
-        "kernel": read("/proc/sys/kernel/osrelease").trim(),
-        "cpu": models.first(),
-        "n_cpus": models.len(),
-        "load": read("/proc/loadavg").trim(),
-        "rounds": scale.rounds,
-    })
-}
-
-/// Says what is being done.
-#[expect(
-    clippy::print_stderr,
-    reason = "for the person who waits for the figures"
-)]
-pub(crate) fn progress(step: &str) {
-    eprintln!("   {step}");
-}
-
-#[expect(clippy::print_stdout, reason = "what this program is for")]
-fn print(text: &str) {
-    println!("{text}");
+    let mut about = machine();
+    about["rounds"] = scale.rounds.into();
+    about
 }

@@ -26,11 +26,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+pub(crate) use botguard_tests::bench::console::progress;
+use botguard_tests::bench::console::{machine, print};
 use botguard_tests::bench::report::Report;
 use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask bench kernel")]
@@ -184,21 +186,16 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 /// The machine, and what was asked of it.
 fn about(arguments: &Arguments, scale: Scale) -> Value {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let models: Vec<_> = cpuinfo
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("model name")?.split(':').nth(1)?.trim()))
-        .collect();
-    json!({
-        "kernel": read("/proc/sys/kernel/osrelease").trim(),
-        "cpu": models.first(),
-        "n_cpus": models.len(),
-        "load": read("/proc/loadavg").trim(),
-        "rounds": scale.rounds,
-        "quick": arguments.quick,
-        "systems": if arguments.asn.is_some() { "of a table" } else { "made up" },
-    })
+    let mut about = machine();
+    about["rounds"] = scale.rounds.into();
+    about["quick"] = arguments.quick.into();
+    let systems = if arguments.asn.is_some() {
+        "of a table"
+    } else {
+        "made up"
+    };
+    about["systems"] = systems.into();
+    about
 }
 
 /// Keeps a process, or with 0 this thread, on one core.
@@ -206,18 +203,4 @@ pub(crate) fn pin_to(core: usize, process: Pid) -> Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core)?;
     sched_setaffinity(process, &cores).with_context(|| format!("pinning {process} to core {core}"))
-}
-
-/// Says what is being done.
-#[expect(
-    clippy::print_stderr,
-    reason = "for the person who waits for the figures"
-)]
-pub(crate) fn progress(step: &str) {
-    eprintln!("   {step}");
-}
-
-#[expect(clippy::print_stdout, reason = "what this program is for")]
-fn print(text: &str) {
-    println!("{text}");
 }
