@@ -6,11 +6,14 @@
     reason = "a helper that fails is a test that fails, and a panic says where"
 )]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Output, Stdio};
+mod host;
+
+use std::io::Write as _;
+use std::process::Stdio;
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use self::host::{Host, text};
 
 const SETTINGS: &str = r#"
 state_dir = "state"
@@ -36,85 +39,27 @@ path = "audit.jsonl"
 const KEY: &str = "sk_pub_xyz123kd92mvbq07trw4ynlcze518jqa3";
 const ID: &str = "xyz123kd92mv";
 
-struct Host {
-    directory: TempDir,
+fn host() -> Host {
+    let host = Host::new(SETTINGS, KEY);
+    std::fs::write(host.directory().join("key"), format!("{KEY}\n")).unwrap();
+    host
 }
 
-impl Host {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("botguard.toml"), SETTINGS).unwrap();
-        std::fs::write(directory.path().join("key"), format!("{KEY}\n")).unwrap();
-        Self { directory }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_botguard"));
-        command.args(arguments).arg("--config");
-        command.arg(self.directory.path().join("botguard.toml"));
-        command.current_dir(&self.directory);
-        command
-    }
-
-    /// Runs a command and compares exit status and a part of what it says. Nothing says the key.
-    fn check(&self, arguments: &[&str], status: i32, part: &str) {
-        let output = self.command(arguments).output().unwrap();
-        let text = text(&output);
-        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
-        assert!(
-            text.contains(part),
-            "{arguments:?}: {part:?} is not in {text}"
-        );
-        assert!(!text.contains(KEY), "{arguments:?}: {text}");
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.command(&[arguments, &["--json"]].concat());
-        let output = { output }.output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// State of the only key, and what the operator said of it.
-    fn only(&self) -> (String, Value) {
-        let listed = self.json(&["key", "list"]);
-        let [key] = listed["keys"].as_array().unwrap().as_slice() else {
-            panic!("{listed}")
-        };
-        (
-            key["state"].as_str().unwrap().to_owned(),
-            key["override"].clone(),
-        )
-    }
-
-    fn start(&self) -> Daemon {
-        let mut command = self.command(&["run"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut lines = log.lines().map(Result::unwrap);
-        assert!(lines.any(|line| line.contains("ready")), "it ended");
-        // Somebody has to read on, or the daemon blocks once the pipe is full.
-        std::thread::spawn(move || lines.count());
-        Daemon(child)
-    }
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-/// Killed with signal 9 when it is dropped.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+/// State of the only key, and what the operator said of it.
+fn only(host: &Host) -> (String, Value) {
+    let listed = host.json(&["key", "list"]);
+    let [key] = listed["keys"].as_array().unwrap().as_slice() else {
+        panic!("{listed}")
+    };
+    (
+        key["state"].as_str().unwrap().to_owned(),
+        key["override"].clone(),
+    )
 }
 
 #[test]
 fn wrong_uses_exit_with_64_and_name_the_mend() {
-    let host = Host::new();
+    let host = host();
     let check = |arguments: &[&str], part: &str| {
         host.check(&[&["key"], arguments].concat(), 64, part);
     };
@@ -178,14 +123,14 @@ fn wrong_uses_exit_with_64_and_name_the_mend() {
 
 #[test]
 fn what_was_acknowledged_outlives_kill_9_with_and_without_a_daemon() {
-    let host = Host::new();
+    let host = host();
     let suspend = ["key", "suspend", "--key-file", "key", "--reason", "leaked"];
     // Before botguard has ever run,
     host.check(&suspend, 0, "every user of it");
     let hash = host.json(&["key", "list"])["keys"][0]["hash"].clone();
     {
         let daemon = host.start();
-        assert_eq!(host.only().0, "suspended");
+        assert_eq!(only(&host).0, "suspended");
         // and under the daemon, which hashes in the same way.
         let pin = [
             "key",
@@ -209,7 +154,7 @@ fn what_was_acknowledged_outlives_kill_9_with_and_without_a_daemon() {
         );
         drop(daemon);
     }
-    let (state, set) = host.only();
+    let (state, set) = only(&host);
     assert_eq!(state, "ok");
     assert_eq!(set["limit"]["rate"], "1000/min");
     assert_eq!(set["standing"], "earned");
@@ -224,7 +169,7 @@ fn what_was_acknowledged_outlives_kill_9_with_and_without_a_daemon() {
         let _daemon = host.start();
         host.check(&["key", "show", ID], 0, "suspended");
         host.check(&["key", "override", ID, "--clear"], 0, "override lifted");
-        assert_eq!(host.only().0, "suspended");
+        assert_eq!(only(&host).0, "suspended");
         host.check(
             &["key", "resume", &format!("#{}", hash.as_str().unwrap())],
             0,
@@ -232,7 +177,7 @@ fn what_was_acknowledged_outlives_kill_9_with_and_without_a_daemon() {
         );
     }
     host.check(&["key", "list"], 0, "no keys");
-    let audit = std::fs::read_to_string(host.directory.path().join("audit.jsonl")).unwrap();
+    let audit = std::fs::read_to_string(host.directory().join("audit.jsonl")).unwrap();
     for part in [
         r#""kind":"key""#,
         r#""reason":"leaked""#,
@@ -247,7 +192,7 @@ fn what_was_acknowledged_outlives_kill_9_with_and_without_a_daemon() {
 
 #[test]
 fn a_suspension_that_ends_is_collected_and_recorded() {
-    let host = Host::new();
+    let host = host();
     let _daemon = host.start();
     let suspend = [
         "key",
@@ -260,7 +205,7 @@ fn a_suspension_that_ends_is_collected_and_recorded() {
         "1s",
     ];
     host.check(&suspend, 0, "suspended for 1s");
-    let audit = || std::fs::read_to_string(host.directory.path().join("audit.jsonl")).unwrap();
+    let audit = || std::fs::read_to_string(host.directory().join("audit.jsonl")).unwrap();
     while !audit().contains(r#""by":"time""#) {
         std::thread::yield_now();
     }
@@ -270,7 +215,7 @@ fn a_suspension_that_ends_is_collected_and_recorded() {
 
 #[test]
 fn a_key_can_come_by_standard_input() {
-    let host = Host::new();
+    let host = host();
     let mut command = host.command(&[
         "key",
         "override",

@@ -6,14 +6,14 @@
     reason = "a helper that fails is a test that fails, and a panic says where"
 )]
 
+mod host;
+
 use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
 
-use serde_json::Value;
-use tempfile::TempDir;
+use self::host::{Host, Running};
 
 const SETTINGS: &str = r#"
 state_dir = "state"
@@ -36,64 +36,32 @@ path = "audit.jsonl"
 const TOKEN: &str = "0123456789abcdef";
 const OTHER: &str = "fedcba9876543210";
 
-struct Host {
-    directory: TempDir,
+fn host() -> Host {
+    let host = Host::new(SETTINGS, TOKEN);
+    set_token(&host, TOKEN, 0o600);
+    host
 }
 
-impl Host {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("botguard.toml"), SETTINGS).unwrap();
-        let host = Self { directory };
-        host.set_token(TOKEN, 0o600);
-        host
-    }
-
-    fn set_token(&self, token: &str, mode: u32) {
-        let path = self.directory.path().join("token");
-        fs::write(&path, token).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_botguard"));
-        command.args(arguments).arg("--config");
-        command.arg(self.directory.path().join("botguard.toml"));
-        command
-    }
-
-    fn check(&self, arguments: &[&str], status: i32, part: &str) {
-        let output = self.command(arguments).output().unwrap();
-        let text =
-            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
-        assert!(
-            text.contains(part),
-            "{arguments:?}: {part:?} is not in {text}"
-        );
-        assert!(!text.contains(TOKEN), "{arguments:?}: {text}");
-    }
+fn set_token(host: &Host, token: &str, mode: u32) {
+    let path = host.directory().join("token");
+    fs::write(&path, token).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Killed when it is dropped.
+/// A daemon and its admin port.
 struct Daemon {
-    child: Child,
     http: String,
+    _running: Running,
 }
 
 impl Daemon {
     fn start(host: &Host) -> Self {
-        let mut command = host.command(&["run"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut lines = log.lines().map(Result::unwrap);
-        assert!(lines.any(|line| line.contains("ready")), "it ended");
-        // Somebody has to read on, or the daemon blocks once the pipe is full.
-        std::thread::spawn(move || lines.count());
-        let status = host.command(&["status", "--json"]).output().unwrap();
-        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
-        let http = status["daemon"]["http"].as_str().unwrap().to_owned();
-        Self { child, http }
+        let running = host.start();
+        let status = host.json(&["status"]);
+        Self {
+            http: status["daemon"]["http"].as_str().unwrap().to_owned(),
+            _running: running,
+        }
     }
 
     /// Status and body of `POST /v1/operate`.
@@ -117,19 +85,12 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
 const BLOCK: &str = r#"{"request":"block_add","networks":["203.0.113.9/32"],"ttl_s":60,
     "reason":"by a program","scope":null,"effect":"drop"}"#;
 
 #[test]
 fn whoever_has_the_token_operates_and_is_recorded() {
-    let host = Host::new();
+    let host = host();
     let daemon = Daemon::start(&host);
     let status = r#"{"request":"status"}"#;
     assert_eq!(daemon.operate("evil.example", TOKEN, BLOCK).0, 403);
@@ -157,14 +118,14 @@ fn whoever_has_the_token_operates_and_is_recorded() {
         assert!(metrics.contains(line), "{metrics}");
     }
     drop(daemon);
-    let audit = fs::read_to_string(host.directory.path().join("audit.jsonl")).unwrap();
+    let audit = fs::read_to_string(host.directory().join("audit.jsonl")).unwrap();
     assert!(audit.contains(r#""actor":"http token""#), "{audit}");
     assert!(!audit.contains(TOKEN), "{audit}");
 }
 
 #[test]
 fn a_reload_takes_up_another_token_or_nothing() {
-    let host = Host::new();
+    let host = host();
     let daemon = Daemon::start(&host);
     let code = |token| {
         daemon
@@ -172,23 +133,23 @@ fn a_reload_takes_up_another_token_or_nothing() {
             .0
     };
     assert_eq!((code(TOKEN), code(OTHER)), (200, 401));
-    host.set_token(OTHER, 0o644);
+    set_token(&host, OTHER, 0o644);
     host.check(&["reload"], 64, "chmod 0600");
     assert_eq!((code(TOKEN), code(OTHER)), (200, 401));
-    host.set_token(OTHER, 0o600);
+    set_token(&host, OTHER, 0o600);
     host.check(&["reload"], 0, "");
     assert_eq!((code(TOKEN), code(OTHER)), (401, 200));
 }
 
 #[test]
 fn a_token_that_others_can_read_is_refused_at_the_start() {
-    let host = Host::new();
-    host.set_token(TOKEN, 0o640);
+    let host = host();
+    set_token(&host, TOKEN, 0o640);
     host.check(&["run", "--check"], 64, "chmod 0600");
     host.check(&["run"], 64, "chmod 0600");
-    host.set_token("short", 0o600);
+    set_token(&host, "short", 0o600);
     host.check(&["run", "--check"], 64, "16 to 4096");
-    fs::remove_file(host.directory.path().join("token")).unwrap();
+    fs::remove_file(host.directory().join("token")).unwrap();
     host.check(&["run", "--check"], 64, "cannot read");
     // Commands that need none work all the same.
     host.check(&["mode", "log"], 0, "mode log");
