@@ -95,7 +95,8 @@ pub enum KeyStanding {
     Earned,
     /// Refused, whatever it did.
     Suspended,
-    /// A partner's: its score denies nothing and nothing suspends it. Limits still hold.
+    /// A partner's: its score denies nothing and nothing suspends it. Of all limits only
+    /// [`KeyRuling::limit`] holds.
     Pinned,
 }
 

@@ -168,7 +168,7 @@ impl fmt::Display for KeyReference {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OverrideTerms {
-    /// Nothing that it does denies it anything or suspends it; limits hold.
+    /// Nothing that it does denies it anything or suspends it; of limits only its own holds.
     pub pin: bool,
     /// Its rate in place of its tier's.
     pub limit: Option<KeyLimit>,

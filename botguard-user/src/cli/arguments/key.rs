@@ -57,7 +57,8 @@ pub struct KeyOverride {
     /// Which.
     #[command(flatten)]
     pub key: KeyArgument,
-    /// A partner's: nothing that it does denies it anything or suspends it; limits hold
+    /// A partner's: nothing that it does denies it anything or suspends it, beyond a `--rate` given
+    /// with it
     #[arg(long)]
     pub pin: bool,
     /// Its rate in place of its tier's, as in 1000/min
