@@ -17,16 +17,20 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 pub mod gate;
 pub mod reserved;
 
 pub mod listener;
+pub mod site;
 pub mod tls;
 
 mod connection;
 pub mod connections;
 mod framing;
 mod stream;
+mod tunnel;
 
 mod denial;
 mod exchange;
@@ -59,7 +63,7 @@ pub struct Edge {
     /// Answers under the reserved prefix.
     pub reserved: Arc<dyn reserved::ReservedRoutes>,
     /// Whose word about client addresses is believed.
-    pub trust: Arc<trust::Trust>,
+    pub trust: Arc<ArcSwap<trust::Trust>>,
     /// Live connections by peer.
     pub connections: Arc<connections::Connections>,
 }

@@ -20,6 +20,8 @@ use crate::admin::socket::{Actor, Operator};
 use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::connections::Connections;
+use crate::edge::site::Services;
+use crate::edge::trust::Trust;
 use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
@@ -32,6 +34,10 @@ use crate::words::mode::Mode;
 /// Everything that lives as long as the daemon.
 pub(super) struct Daemon {
     pub(super) connections: Arc<Connections>,
+    /// Listeners, for a reload.
+    pub(super) services: Services,
+    /// Whose word about client addresses is believed.
+    pub(super) trust: Arc<ArcSwap<Trust>>,
     pub(super) enforcer: Arc<Enforcer>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reserved: Arc<Reserved>,

@@ -125,14 +125,17 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     pipeline.recall(enforcer.present(), &memos);
     let reserved = Arc::new(Reserved::new(Arc::clone(&pipeline), settings)?);
     let connections = Arc::new(Connections::default());
+    let trust = Arc::new(ArcSwap::from_pointee(Trust::new(&settings.trust)));
     let edge = Edge {
         gate: Arc::clone(&pipeline) as _,
         reserved: Arc::clone(&reserved) as _,
-        trust: Arc::new(Trust::new(&settings.trust)),
+        trust: Arc::clone(&trust),
         connections: Arc::clone(&connections),
     };
     let daemon = Arc::new(Daemon {
         connections,
+        services: listeners.services(),
+        trust,
         enforcer,
         pipeline,
         reserved,

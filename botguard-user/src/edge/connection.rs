@@ -1,4 +1,5 @@
-//! One client connection from its acceptance to its end: TLS, then HTTP/2 or HTTP/1.1 by ALPN.
+//! One client connection from its acceptance to its end: TLS, then HTTP/2 or HTTP/1.1 by ALPN, and
+//! a WebSocket if HTTP/1.1 ends in one.
 //!
 //! When a response earned the peer a ban, it ends here: the response is flushed, this connection
 //! is closed, all others of the peer are closed abortively, and only then is the gate told to
@@ -17,7 +18,6 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -27,17 +27,9 @@ use super::connections::{Live, Registration};
 use super::exchange::Exchange;
 use super::framing::Watched;
 use super::listener::Limits;
+use super::site::{Service, Site};
 use super::stream::ClientStream;
-use super::upstream::Upstream;
 use crate::engine::decision::BanProposal;
-
-/// What all connections of one listener share.
-pub(super) struct Site {
-    pub(super) edge: Edge,
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) tls: TlsAcceptor,
-    pub(super) limits: Limits,
-}
 
 /// Serves `tcp` until it ends, is aborted, or has drained after `shutdown`.
 pub(super) async fn serve(
@@ -48,8 +40,9 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let live = Arc::clone(registration.live());
+    let service = site.service();
     if let Ok(local) = tcp.local_addr()
-        && let Some(tls) = shake_hands(tcp, &site, &live, &shutdown).await
+        && let Some(tls) = shake_hands(tcp, &service, &live, &shutdown).await
     {
         let exchange = Arc::new(Exchange {
             site: Arc::clone(&site),
@@ -57,7 +50,12 @@ pub(super) async fn serve(
             peer: peer.ip(),
             local,
         });
-        serve_http(tls, &site.limits, exchange, &shutdown).await;
+        serve_http(tls, &service.limits, exchange, &shutdown).await;
+        if let Some(tunnel) = live.take_tunnel() {
+            tunnel
+                .carry(live.abort(), service.limits.tunnel_timeout)
+                .await;
+        }
     }
     // The socket is closed by now. First out of the registry, so that the ban does not wait for
     // this very connection.
@@ -79,11 +77,12 @@ async fn settle(edge: &Edge, ban: BanProposal) {
 
 async fn shake_hands(
     tcp: TcpStream,
-    site: &Site,
+    service: &Service,
     live: &Live,
     shutdown: &CancellationToken,
 ) -> Option<TlsStream<ClientStream>> {
-    let stream = ClientStream::new(tcp, live.abort().clone(), site.limits.send_timeout);
+    let limits = &service.limits;
+    let stream = ClientStream::new(tcp, live.abort().clone(), limits.send_timeout);
     let failed = |kind: &'static str| {
         metrics::counter!("botguard_handshakes_failed_total", "kind" => kind).increment(1);
         None
@@ -92,7 +91,7 @@ async fn shake_hands(
         biased;
         () = live.abort().cancelled() => None,
         () = shutdown.cancelled() => None,
-        handshake = timeout(site.limits.handshake_timeout, site.tls.accept(stream)) => {
+        handshake = timeout(limits.handshake_timeout, service.tls.accept(stream)) => {
             match handshake {
                 Ok(Ok(tls)) => Some(tls),
                 Ok(Err(error)) => {
@@ -133,7 +132,8 @@ async fn serve_http(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_header_size(limits.max_header_bytes)
-            .serve_connection(io, service);
+            .serve_connection(io, service)
+            .with_upgrades();
         drive(connection, limits, &live, shutdown).await;
     }
 }
@@ -208,7 +208,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::Connection<TokioIo<Watched<TlsStream<ClientStream>>>, S>
+impl<S> Connection for http1::UpgradeableConnection<TokioIo<Watched<TlsStream<ClientStream>>>, S>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

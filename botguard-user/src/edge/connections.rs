@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::tunnel::Tunnel;
 use crate::engine::decision::BanProposal;
 use crate::words::address::{canonical, host_network};
 
@@ -160,6 +161,7 @@ pub(super) struct Live {
     in_flight: AtomicUsize,
     begun: AtomicU64,
     framing_conflict: AtomicBool,
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Live {
@@ -198,6 +200,15 @@ impl Live {
 
     pub(super) fn request_ends(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What the connection becomes once its HTTP has ended.
+    pub(super) fn becomes(&self, tunnel: Tunnel) {
+        *self.tunnel.lock() = Some(tunnel);
+    }
+
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.lock().take()
     }
 
     /// A head with two ways to frame its body came in.

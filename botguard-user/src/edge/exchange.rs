@@ -8,10 +8,10 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::body::{ClientBody, RequestBytes, UpstreamBody};
-use super::connection::Site;
 use super::connections::Live;
 use super::denial;
 use super::finish::Finisher;
@@ -21,7 +21,9 @@ use super::observe;
 use super::problem::{self, Problem};
 use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
+use super::site::Site;
 use super::target::{Target, TargetError};
+use super::tunnel::{self, Tunnel};
 use super::upstream::UpstreamFailure;
 use crate::engine::decision::LimitState;
 use crate::engine::facts::AnsweredBy;
@@ -38,13 +40,14 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// The response to `request`. Its body finishes the admission when it ends or is dropped.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ClientBody> {
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<ClientBody> {
         let arrived = Monotonic::read();
         let edge = &self.site.edge;
         // Ended by `refuse` or the finisher, with nothing to wait for in between.
         self.live.request_begins();
+        let upgrade = tunnel::is_asked(&request).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let client = edge.trust.client(self.peer, &parts.headers);
+        let client = edge.trust.load().client(self.peer, &parts.headers);
         if self.live.has_framing_conflict() {
             return self.refuse(&parts, client, &TargetError::Framing);
         }
@@ -82,7 +85,7 @@ impl Exchange {
         }
         if asks == Asks::Botguard {
             let whole = Limited::new(body, MAX_BODY_BYTES).collect();
-            let response = match timeout(self.site.limits.header_timeout, whole).await {
+            let response = match timeout(self.site.service().limits.header_timeout, whole).await {
                 Ok(Ok(body)) => {
                     let body = body.to_bytes();
                     bytes.add(body.len());
@@ -97,6 +100,7 @@ impl Exchange {
             request_id: id,
             added: admission.upstream_headers,
             limit: admission.limit,
+            upgrade,
         };
         let body = UpstreamBody::new(body, bytes);
         self.forward(parts, &target, passage, body, finisher).await
@@ -114,7 +118,7 @@ impl Exchange {
         let own_cookie = self.site.edge.reserved.own_cookie();
         let way = Way {
             peer: canonical(self.peer),
-            peer_trust: if self.site.edge.trust.is_proxy(self.peer) {
+            peer_trust: if self.site.edge.trust.load().is_proxy(self.peer) {
                 PeerTrust::Trusted
             } else {
                 PeerTrust::Untrusted
@@ -124,20 +128,26 @@ impl Exchange {
             own_cookie: own_cookie.as_deref(),
         };
         headers::to_upstream(&mut parts.headers, &way, passage.added);
+        if passage.upgrade.is_some() {
+            tunnel::ask(&mut parts.headers);
+        }
         let method = parts.method.clone();
+        let bytes = body.bytes().clone();
+        let upstream = Arc::clone(&self.site.service().upstream);
         let sent = Monotonic::read();
-        let outcome = self.site.upstream.send(parts, body).await;
+        let outcome = upstream.send(parts, body).await;
         finisher.upstream_took(Monotonic::read().since(sent));
         match outcome {
-            // We ask for no upgrade, so an upstream that switches protocols is broken.
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => own(
-                problem::unasked_upgrade().response(Some(request_id)),
-                &method,
-                finisher,
-            ),
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let Some(client) = passage.upgrade.filter(|_| tunnel::is_granted(&response)) else {
+                    let broken = problem::unasked_upgrade().response(Some(request_id));
+                    return own(broken, &method, finisher);
+                };
+                self.switch(client, response, bytes, finisher)
+            }
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
-                let observers = self.site.upstream.observers();
+                let observers = upstream.observers();
                 if let Some(observed) = observe::read(&head.headers, observers, request_id) {
                     finisher.observed(self.site.edge.gate.observation(&observed));
                 }
@@ -159,6 +169,25 @@ impl Exchange {
                 )
             }
         }
+    }
+
+    /// Both sides leave HTTP behind. The request ends with the tunnel.
+    fn switch(
+        &self,
+        client: OnUpgrade,
+        mut response: Response<Incoming>,
+        bytes_in: RequestBytes,
+        mut finisher: Finisher,
+    ) -> Response<ClientBody> {
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut head, _no_body) = response.into_parts();
+        headers::to_client(&mut head.headers);
+        tunnel::ask(&mut head.headers);
+        head.version = http::Version::HTTP_11;
+        finisher.answered(AnsweredBy::Upstream, head.status);
+        self.live
+            .becomes(Tunnel::new(client, upstream, bytes_in, finisher));
+        Response::from_parts(head, ClientBody::own(Bytes::new(), None))
     }
 
     /// Answers what has no single meaning, without asking anyone.
@@ -192,6 +221,8 @@ struct Passage {
     added: Vec<(HeaderName, HeaderValue)>,
     /// For the client.
     limit: Option<LimitState>,
+    /// Where the client asks for a WebSocket: its side of it.
+    upgrade: Option<OnUpgrade>,
 }
 
 /// A response of botguard's own.

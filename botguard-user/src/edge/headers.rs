@@ -206,7 +206,8 @@ fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool)
     }
 }
 
-fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+/// The elements of a comma-separated list.
+pub(super) fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value
         .as_bytes()
         .split(|byte| *byte == b',')

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Edge;
-use super::connection::{self, Site};
+use super::connection;
+use super::site::{Served, Service, Services, Site};
 use super::upstream::{Upstream, Upstreams};
 
 mod settings;
@@ -27,10 +28,31 @@ pub use settings::{ListenerError, ListenerSettings, prepare};
 
 /// A listener that is ready to be bound.
 pub struct Prepared {
-    bind: SocketAddr,
+    pub(super) bind: SocketAddr,
+    settings: ListenerSettings,
     upstream: Arc<Upstream>,
     tls: Arc<ServerConfig>,
-    limits: Limits,
+    pub(super) limits: Limits,
+}
+
+impl Prepared {
+    pub(super) fn service(&self) -> Service {
+        Service {
+            upstream: Arc::clone(&self.upstream),
+            tls: TlsAcceptor::from(Arc::clone(&self.tls)),
+            limits: self.limits,
+        }
+    }
+
+    /// With the TLS of `old` where it is to be the same: a certificate that was made on the spot
+    /// stays, and so do the keys of session tickets.
+    pub(super) fn continuing(self, old: &Self) -> Self {
+        let same = self.settings.has_tls_of(&old.settings);
+        Self {
+            tls: if same { Arc::clone(&old.tls) } else { self.tls },
+            ..self
+        }
+    }
 }
 
 impl std::fmt::Debug for Prepared {
@@ -46,6 +68,7 @@ pub(super) struct Limits {
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) send_timeout: Duration,
+    pub(super) tunnel_timeout: Duration,
     pub(super) max_header_bytes: usize,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_source: usize,
@@ -78,9 +101,14 @@ impl BindError {
 }
 
 /// Bound sockets. Connections wait in their backlogs until [`Self::serve`].
-#[derive(Debug)]
 pub struct Listeners {
-    bound: Vec<(TcpListener, Prepared)>,
+    bound: Vec<(TcpListener, Arc<Served>)>,
+}
+
+impl std::fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.addresses()).finish()
+    }
 }
 
 impl Listeners {
@@ -96,7 +124,7 @@ impl Listeners {
                     address: listener.bind,
                     source,
                 })?;
-            bound.push((socket, listener));
+            bound.push((socket, Arc::new(Served::new(listener))));
         }
         Ok(Self { bound })
     }
@@ -110,17 +138,20 @@ impl Listeners {
             .collect()
     }
 
+    /// What a reload gives the next configuration to.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        let served = self.bound.iter().map(|(_, served)| Arc::clone(served));
+        Services::new(served.collect())
+    }
+
     /// Accepts until `shutdown` is cancelled; then lets running requests end, for at most `drain`,
     /// and closes what is left.
     pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
-        for (socket, listener) in self.bound {
-            let site = Arc::new(Site {
-                edge: edge.clone(),
-                upstream: listener.upstream,
-                tls: TlsAcceptor::from(listener.tls),
-                limits: listener.limits,
-            });
+        for (socket, served) in self.bound {
+            let edge = edge.clone();
+            let site = Arc::new(Site { edge, served });
             tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
         }
         tasks.close();
@@ -143,14 +174,13 @@ async fn accept(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(site.limits.max_connections));
     loop {
         // Both arms are cancellation-safe: a place that was not used is given back, and a
         // connection is either in the backlog or ours.
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            accepted = accept_one(&socket, &places) => accepted,
+            accepted = accept_one(&socket, &site.served.places) => accepted,
         };
         match accepted {
             Ok((tcp, peer, place)) => welcome(tcp, peer, place, &site, &tasks, &shutdown),
@@ -205,10 +235,10 @@ fn welcome(
 
 /// A trusted proxy carries everybody's connections.
 fn per_source(site: &Site, ip: IpAddr) -> usize {
-    if site.edge.trust.is_proxy(ip) {
+    if site.edge.trust.load().is_proxy(ip) {
         usize::MAX
     } else {
-        site.limits.max_connections_per_source
+        site.service().limits.max_connections_per_source
     }
 }
 

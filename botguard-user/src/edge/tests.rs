@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
@@ -32,6 +33,7 @@ use super::connections::Connections;
 use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
 use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
+use super::site::Services;
 use super::trust::Trust;
 use super::upstream::Upstreams;
 use crate::engine::decision::{BanProposal, Denial, LimitState, LimitUnit, ThrottleCause};
@@ -42,6 +44,8 @@ mod banning;
 mod breaking;
 mod denying;
 mod passing;
+mod reloading;
+mod websocket;
 
 /// What the gate was asked and told, in order.
 #[derive(Debug, PartialEq)]
@@ -154,6 +158,9 @@ struct Running {
     address: SocketAddr,
     events: mpsc::UnboundedReceiver<Event>,
     connections: Arc<Connections>,
+    services: Services,
+    /// Holds `cert.pem` and `key.pem`.
+    directory: tempfile::TempDir,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
@@ -181,6 +188,7 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
     let listeners = Listeners::bind(prepared).await.unwrap();
     let address = listeners.addresses()[0];
 
+    let services = listeners.services();
     let (sender, events) = mpsc::unbounded_channel();
     let connections = Arc::new(Connections::default());
     let edge = Edge {
@@ -189,7 +197,7 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
             events: sender,
         }),
         reserved: Arc::new(Echo),
-        trust: Arc::new(Trust::default()),
+        trust: Arc::new(ArcSwap::from_pointee(Trust::default())),
         connections: Arc::clone(&connections),
     };
     let shutdown = CancellationToken::new();
@@ -208,6 +216,8 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
         address,
         events,
         connections,
+        services,
+        directory,
         shutdown,
         served,
         client: Arc::new(client),

@@ -40,6 +40,9 @@ pub struct ListenerSettings {
     /// Longest time in which a client's connection takes none of what waits to be sent.
     #[serde(default = "one_minute")]
     pub send_timeout: Span,
+    /// How long a WebSocket may carry nothing, in either direction, before it is closed.
+    #[serde(default = "one_hour")]
+    pub tunnel_timeout: Span,
     /// Largest head of a request; at least 8 KiB. More is answered 431.
     #[serde(default = "sixty_four_kib")]
     pub max_header_size: Size,
@@ -49,6 +52,13 @@ pub struct ListenerSettings {
     /// Connections from one address at once, trusted proxies excepted; more are closed.
     #[serde(default = "five_hundred")]
     pub max_connections_per_source: usize,
+}
+
+impl ListenerSettings {
+    /// Whether TLS is to be as `other` says.
+    pub(super) fn has_tls_of(&self, other: &Self) -> bool {
+        self.certificate == other.certificate && self.self_signed == other.self_signed
+    }
 }
 
 /// A `[[listener]]` that cannot be served. The configuration's fault.
@@ -119,6 +129,7 @@ fn prepare_one(
     };
     Ok(Prepared {
         bind: settings.bind,
+        settings: settings.clone(),
         upstream,
         tls,
         limits,
@@ -162,6 +173,7 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
         header_timeout: span("header_timeout", settings.header_timeout)?,
         idle_timeout: span("idle_timeout", settings.idle_timeout)?,
         send_timeout: span("send_timeout", settings.send_timeout)?,
+        tunnel_timeout: span("tunnel_timeout", settings.tunnel_timeout)?,
         max_header_bytes,
         max_connections: count("max_connections", settings.max_connections)?,
         max_connections_per_source: count(
@@ -186,6 +198,10 @@ const fn thirty_seconds() -> Span {
 
 const fn one_minute() -> Span {
     Span(Duration::from_secs(60))
+}
+
+const fn one_hour() -> Span {
+    Span(Duration::from_secs(3_600))
 }
 
 const fn sixty_four_kib() -> Size {
