@@ -153,6 +153,13 @@ impl Operator for Daemon {
 
 impl Running for Daemon {
     fn status(&self) -> DaemonStatus {
+        let loaded = self.loaded.load();
+        let upstream_now = |bind: SocketAddr, started_with: &str| {
+            let mut listeners = loaded.settings.listener.iter();
+            let now = listeners.find(|listener| listener.bind == bind);
+            now.map_or(started_with, |listener| &listener.upstream)
+                .to_owned()
+        };
         let listeners = self.started_with.listener.iter().zip(&self.addresses);
         let view = self.pipeline.view();
         let data_files = view.intel.files().into_iter().chain(view.tokens.files());
@@ -164,7 +171,7 @@ impl Running for Daemon {
             listeners: listeners
                 .map(|(listener, address)| ListenerStatus {
                     bind: address.to_string(),
-                    upstream: listener.upstream.clone(),
+                    upstream: upstream_now(listener.bind, &listener.upstream),
                 })
                 .collect(),
             http: self.http.to_string(),

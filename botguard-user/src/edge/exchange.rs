@@ -115,6 +115,7 @@ impl Exchange {
         mut finisher: Finisher,
     ) -> Response<ClientBody> {
         let request_id = &*passage.request_id;
+        let upstream = Arc::clone(&self.site.service().upstream);
         let own_cookie = self.site.edge.reserved.own_cookie();
         let way = Way {
             peer: canonical(self.peer),
@@ -125,6 +126,7 @@ impl Exchange {
             },
             authority: &target.authority,
             version: parts.version,
+            forwarding: upstream.forwarding(),
             own_cookie: own_cookie.as_deref(),
         };
         headers::to_upstream(&mut parts.headers, &way, passage.added);
@@ -133,7 +135,6 @@ impl Exchange {
         }
         let method = parts.method.clone();
         let bytes = body.bytes().clone();
-        let upstream = Arc::clone(&self.site.service().upstream);
         let sent = Monotonic::read();
         let outcome = upstream.send(parts, body).await;
         finisher.upstream_took(Monotonic::read().since(sent));

@@ -23,6 +23,8 @@ use super::body::UpstreamBody;
 use super::signing_keys::{SigningKeys, SigningKeysError};
 use crate::words::units::Span;
 
+pub use super::headers::Forwarding;
+
 /// `[upstream.NAME]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,10 @@ pub struct UpstreamSettings {
     /// application. Read at the start.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
+    /// Which fields tell the application of the client's address, scheme and host: `x-forwarded`,
+    /// `forwarded` (RFC 7239), or `both`.
+    #[serde(default)]
+    pub forwarding: Forwarding,
     /// Longest time to make a connection to one endpoint.
     #[serde(default = "five_seconds")]
     pub connect_timeout: Span,
@@ -125,6 +131,7 @@ pub(super) struct Upstream {
     next: AtomicUsize,
     client: Client<HttpConnector, UpstreamBody>,
     first_byte_timeout: Duration,
+    forwarding: Forwarding,
     /// `None` where `Botguard-Observe` is not believed.
     observers: Option<SigningKeys>,
 }
@@ -183,8 +190,13 @@ impl Upstream {
             next: AtomicUsize::new(0),
             client,
             first_byte_timeout: settings.first_byte_timeout.0,
+            forwarding: settings.forwarding,
             observers: keys.filter(|_| settings.observe),
         })
+    }
+
+    pub(super) const fn forwarding(&self) -> Forwarding {
+        self.forwarding
     }
 
     /// The keys of which one signs what is believed of this application, if anything is.
