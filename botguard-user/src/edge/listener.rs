@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -19,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Edge;
 use super::connection::{self, Site};
+use super::tls::{Certificates, Tls};
 use super::upstream::{Upstream, Upstreams};
 
 mod settings;
@@ -29,8 +29,22 @@ pub use settings::{ListenerError, ListenerSettings, prepare};
 pub struct Prepared {
     bind: SocketAddr,
     upstream: Arc<Upstream>,
-    tls: Arc<ServerConfig>,
+    tls: Tls,
     limits: Limits,
+}
+
+impl Prepared {
+    /// Where it is to listen.
+    #[must_use]
+    pub const fn bind(&self) -> SocketAddr {
+        self.bind
+    }
+
+    /// What it identifies itself by, to be exchanged while it serves.
+    #[must_use]
+    pub const fn certificates(&self) -> &Arc<Certificates> {
+        &self.tls.certificates
+    }
 }
 
 impl std::fmt::Debug for Prepared {
@@ -118,7 +132,7 @@ impl Listeners {
             let site = Arc::new(Site {
                 edge: edge.clone(),
                 upstream: listener.upstream,
-                tls: TlsAcceptor::from(listener.tls),
+                tls: TlsAcceptor::from(listener.tls.config),
                 limits: listener.limits,
             });
             tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
