@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use super::data_files::{self, AllStamps, Data};
+use super::certificates;
+use super::data_files::{self, AllStamps, Data, Stamps};
 use super::pipeline::View;
 use super::reserved;
 use super::running::Daemon;
 use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
+use crate::edge::listener::Prepared;
 use crate::engine::policy::Policy;
 use crate::settings::{Loaded, Settings, policy_hash};
 use crate::words::clock::Wall;
@@ -18,6 +20,8 @@ pub(super) struct Fresh {
     loaded: Loaded,
     policy: Policy,
     data: Data,
+    listeners: Vec<Prepared>,
+    certificate_stamps: Stamps,
     now: Wall,
 }
 
@@ -28,13 +32,16 @@ pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let loaded = Loaded::read(old.document.path()).map_err(|error| text(&error))?;
     let policy = loaded.policy().map_err(|error| text(&error))?;
-    // Only to refuse what would not start again; the bound listeners stay as they are.
-    loaded.listeners().map_err(|error| text(&error))?;
+    let certificate_stamps = certificates::stamps(&loaded.settings.listener);
+    // Of these only the certificates are taken over; the bound listeners stay as they are.
+    let listeners = loaded.listeners().map_err(|error| text(&error))?;
     let data = data_files::load(&loaded.settings)?;
     Ok(Fresh {
         loaded,
         policy,
         data,
+        listeners,
+        certificate_stamps,
         now,
     })
 }
@@ -51,7 +58,9 @@ impl Fresh {
         let live = names(last, Takes::Effect);
         let did = match live.as_str() {
             "" => {
-                "nothing that a reload takes up has changed; data files were read anew".to_owned()
+                "nothing that a reload takes up has changed; data files and certificates were read \
+                 anew"
+                    .to_owned()
             }
             _ => format!("changed: {live}"),
         };
@@ -61,10 +70,6 @@ impl Fresh {
             warnings.push(format!(
                 "changed, but in force only after a restart: {later}"
             ));
-        }
-        let settings = &self.loaded.settings;
-        if (settings.listener.iter()).any(|listener| !listener.certificate.is_empty()) {
-            warnings.push("certificates are read at the start only".to_owned());
         }
         warnings.extend(self.loaded.warnings());
         Done {
@@ -105,6 +110,7 @@ impl Fresh {
         {
             tracing::error!(%error, "[ui] stays as it was");
         }
+        (daemon.certificates).take_over(&self.listeners, self.certificate_stamps);
         daemon.loaded.store(Arc::new(self.loaded));
     }
 }
