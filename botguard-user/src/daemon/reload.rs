@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::data_files::{self, AllStamps, Data};
+use super::certificates;
+use super::data_files::{self, AllStamps, Data, Stamps};
 use super::pipeline::View;
 use super::reserved;
 use super::running::Daemon;
@@ -22,6 +23,7 @@ pub(super) struct Fresh {
     policy: Policy,
     listeners: Vec<Prepared>,
     data: Data,
+    certificate_stamps: Stamps,
     now: Wall,
 }
 
@@ -32,6 +34,7 @@ pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let loaded = Loaded::read(old.document.path()).map_err(|error| text(&error))?;
     let policy = loaded.policy().map_err(|error| text(&error))?;
+    let certificate_stamps = certificates::stamps(&loaded.settings.listener);
     let listeners = loaded.listeners().map_err(|error| text(&error))?;
     let data = data_files::load(&loaded.settings)?;
     Ok(Fresh {
@@ -39,6 +42,7 @@ pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
         policy,
         listeners,
         data,
+        certificate_stamps,
         now,
     })
 }
@@ -55,7 +59,9 @@ impl Fresh {
         let live = names(last, Takes::Effect);
         let did = match live.as_str() {
             "" => {
-                "nothing that a reload takes up has changed; data files were read anew".to_owned()
+                "nothing that a reload takes up has changed; data files and certificates were read \
+                 anew"
+                    .to_owned()
             }
             _ => format!("changed: {live}"),
         };
@@ -65,10 +71,6 @@ impl Fresh {
             warnings.push(format!(
                 "changed, but in force only after a restart: {later}"
             ));
-        }
-        let settings = &self.loaded.settings;
-        if (settings.listener.iter()).any(|listener| !listener.certificate.is_empty()) {
-            warnings.push("certificates are read at the start only".to_owned());
         }
         warnings.extend(self.loaded.warnings());
         Done {
@@ -110,6 +112,7 @@ impl Fresh {
             tracing::error!(%error, "[ui] stays as it was");
         }
         daemon.trust.store(Arc::new(Trust::new(&settings.trust)));
+        (daemon.certificates).take_over(&self.listeners, self.certificate_stamps);
         daemon.services.replace(self.listeners);
         daemon.loaded.store(Arc::new(self.loaded));
     }

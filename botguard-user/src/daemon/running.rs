@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use parking_lot::Mutex;
 
+use super::certificates::ServerCertificates;
 use super::data_files::DataFiles;
 use super::enforcer::Enforcer;
 use super::memory::{Keeping, Memory, Patience};
@@ -48,6 +49,8 @@ pub(super) struct Daemon {
     pub(super) metrics: MetricsPage,
     /// Bound addresses, in the order of the settings.
     pub(super) addresses: Vec<SocketAddr>,
+    /// What listeners identify themselves by.
+    pub(super) certificates: ServerCertificates,
     /// What is known of networks, and what is wrong with it.
     pub(super) data_files: Mutex<DataFiles>,
     /// Of the admin port.
@@ -204,6 +207,7 @@ impl Running for Daemon {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.audit.problems();
         problems.extend(self.data_files.lock().problems());
+        problems.extend(self.certificates.problem());
         problems
     }
 

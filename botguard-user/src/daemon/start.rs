@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
 use super::StartError;
+use super::certificates::{self, ServerCertificates};
 use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use super::memory::Memory;
@@ -51,7 +52,9 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let settings = &loaded.settings;
     // What can be wrong with the configuration is found before anything is touched.
     let policy = loaded.policy()?;
+    let certificate_stamps = certificates::stamps(&settings.listener);
     let prepared = loaded.listeners()?;
+    let certificates = ServerCertificates::new(&prepared, certificate_stamps);
     let token = Token::configured(settings.admin.token_file.as_deref())?;
     let metrics = MetricsPage::install()?;
 
@@ -144,6 +147,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         token: Arc::new(ArcSwapOption::from(token.map(Arc::new))),
         metrics,
         addresses,
+        certificates,
         data_files: Mutex::new(DataFiles::new(stamps)),
         http: http.local_addr()?,
         started: now.monotonic,

@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -20,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::Edge;
 use super::connection;
 use super::site::{Served, Service, Services, Site};
+use super::tls::{Certificates, Tls};
 use super::upstream::{Upstream, Upstreams};
 
 mod settings;
@@ -31,7 +31,7 @@ pub struct Prepared {
     pub(super) bind: SocketAddr,
     settings: ListenerSettings,
     upstream: Arc<Upstream>,
-    tls: Arc<ServerConfig>,
+    tls: Tls,
     pub(super) limits: Limits,
 }
 
@@ -39,19 +39,32 @@ impl Prepared {
     pub(super) fn service(&self) -> Service {
         Service {
             upstream: Arc::clone(&self.upstream),
-            tls: TlsAcceptor::from(Arc::clone(&self.tls)),
+            tls: TlsAcceptor::from(Arc::clone(&self.tls.config)),
             limits: self.limits,
         }
     }
 
-    /// With the TLS of `old` where it is to be the same: a certificate that was made on the spot
-    /// stays, and so do the keys of session tickets.
+    /// Serving with the certificates that `old` has, whose content was exchanged; and with the keys
+    /// of its session tickets, unless TLS is to differ otherwise.
     pub(super) fn continuing(self, old: &Self) -> Self {
-        let same = self.settings.has_tls_of(&old.settings);
-        Self {
-            tls: if same { Arc::clone(&old.tls) } else { self.tls },
-            ..self
-        }
+        let tls = if self.settings.has_tls_of(&old.settings) {
+            old.tls.clone()
+        } else {
+            self.tls.serving_with(&old.tls.certificates)
+        };
+        Self { tls, ..self }
+    }
+
+    /// Where it is to listen.
+    #[must_use]
+    pub const fn bind(&self) -> SocketAddr {
+        self.bind
+    }
+
+    /// What it identifies itself by, to be exchanged while it serves.
+    #[must_use]
+    pub const fn certificates(&self) -> &Arc<Certificates> {
+        &self.tls.certificates
     }
 }
 

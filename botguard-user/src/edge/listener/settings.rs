@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Limits, Prepared, Upstreams};
-use crate::edge::tls::{self, CertificateError, CertificateSettings};
+use crate::edge::tls::{
+    CertificateError, CertificateSettings, ClientCertificateSettings, Identity, MinTls, Terms, Tls,
+};
 use crate::words::units::{Size, Span};
 
 /// One `[[listener]]`: an address that serves HTTPS and forwards to one upstream.
@@ -24,6 +26,12 @@ pub struct ListenerSettings {
     /// Instead of `certificate`: host names and addresses to make an unsigned certificate for.
     #[serde(default)]
     pub self_signed: Vec<String>,
+    /// The oldest version of TLS, `"1.2"` or `"1.3"`.
+    #[serde(default)]
+    pub min_tls: MinTls,
+    /// Which clients may connect, by certificate; without it any.
+    #[serde(default)]
+    pub client_certificates: Option<ClientCertificateSettings>,
     /// Whether peers send a PROXY protocol header. Only `false` in this version.
     #[serde(default)]
     pub proxy_protocol: bool,
@@ -55,9 +63,12 @@ pub struct ListenerSettings {
 }
 
 impl ListenerSettings {
-    /// Whether TLS is to be as `other` says.
+    /// Whether TLS is to be as `other` says, but for the certificates. Who is let in by a
+    /// certificate of its own is looked at anew: a session of the old kind must not be resumed.
     pub(super) fn has_tls_of(&self, other: &Self) -> bool {
-        self.certificate == other.certificate && self.self_signed == other.self_signed
+        self.min_tls == other.min_tls
+            && self.client_certificates.is_none()
+            && other.client_certificates.is_none()
     }
 }
 
@@ -121,12 +132,18 @@ fn prepare_one(
         .named(&settings.upstream)
         .ok_or_else(|| ListenerProblem::UnknownUpstream(settings.upstream.clone()))?;
     let limits = limits(settings)?;
-    let tls = match (&*settings.certificate, &*settings.self_signed) {
+    let identity = match (&*settings.certificate, &*settings.self_signed) {
         ([], []) => return Err(ListenerProblem::NoCertificate),
-        ([], names) => tls::self_signed(names)?,
-        (files, []) => tls::from_files(files, base)?,
+        ([], names) => Identity::SelfSigned(names),
+        (files, []) => Identity::Files(files),
         (_, _) => return Err(ListenerProblem::TwoCertificates),
     };
+    let tls = Tls::new(&Terms {
+        identity,
+        min_tls: settings.min_tls,
+        client_certificates: settings.client_certificates.as_ref(),
+        base,
+    })?;
     Ok(Prepared {
         bind: settings.bind,
         settings: settings.clone(),
