@@ -228,7 +228,7 @@ impl Settings {
         let certificates = (self.listener.iter_mut())
             .flat_map(|listener| &mut listener.certificate)
             .flat_map(|certificate| [&mut certificate.cert, &mut certificate.key]);
-        let secrets = (self.upstream.values_mut()).filter_map(|up| up.secret_file.as_mut());
+        let secrets = (self.upstream.values_mut()).flat_map(UpstreamSettings::paths_mut);
         let token = self.admin.token_file.as_mut();
         let intel = [
             &mut self.intel.asn,

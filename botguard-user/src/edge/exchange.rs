@@ -205,17 +205,9 @@ fn own(response: Response<Bytes>, method: &Method, mut finisher: Finisher) -> Re
 }
 
 fn count_failure(failure: &UpstreamFailure) {
-    let kind = match failure {
-        UpstreamFailure::Unreachable(_) => "unreachable",
-        UpstreamFailure::ConnectTimeout(_) => "connect_timeout",
-        UpstreamFailure::Broken(_) => "broken",
-        UpstreamFailure::FirstByteTimeout => "first_byte_timeout",
-        UpstreamFailure::ClientStalled => "client_stalled",
-        UpstreamFailure::ClientBroke => "client_broke",
-    };
     tracing::debug!(
         error = failure as &dyn std::error::Error,
         "no response from the upstream"
     );
-    metrics::counter!("botguard_upstream_failures_total", "kind" => kind).increment(1);
+    metrics::counter!("botguard_upstream_failures_total", "kind" => failure.kind()).increment(1);
 }

@@ -115,6 +115,7 @@ impl Listeners {
     pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
         for (socket, listener) in self.bound {
+            listener.upstream.start();
             let site = Arc::new(Site {
                 edge: edge.clone(),
                 upstream: listener.upstream,

@@ -126,7 +126,7 @@ pub fn self_signed(names: &[String]) -> Result<Arc<ServerConfig>, CertificateErr
     configure(vec![Arc::new(certificate)])
 }
 
-fn load(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
+pub(super) fn load(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
     let chain = CertificateDer::pem_slice_iter(&read(cert)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| malformed(cert, &error))?;
@@ -156,14 +156,14 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> 
         })
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, CertificateError> {
     std::fs::read(file).map_err(|source| CertificateError::Unreadable {
         file: file.to_owned(),
         source,
     })
 }
 
-fn malformed(file: &Path, error: &rustls::pki_types::pem::Error) -> CertificateError {
+pub(super) fn malformed(file: &Path, error: &rustls::pki_types::pem::Error) -> CertificateError {
     CertificateError::Malformed {
         file: file.to_owned(),
         reason: error.to_string(),
