@@ -95,6 +95,7 @@ impl Exchange {
         }
         let passage = Passage {
             request_id: id,
+            client: client.ip(),
             added: admission.upstream_headers,
             limit: admission.limit,
         };
@@ -124,6 +125,7 @@ impl Exchange {
             own_cookie: own_cookie.as_deref(),
         };
         headers::to_upstream(&mut parts.headers, &way, passage.added);
+        self.site.upstream.sign(&mut parts, passage.client);
         let method = parts.method.clone();
         let sent = Monotonic::read();
         let outcome = self.site.upstream.send(parts, body).await;
@@ -188,6 +190,7 @@ impl Exchange {
 /// What the gate said of a request that is forwarded.
 struct Passage {
     request_id: Arc<str>,
+    client: IpAddr,
     /// For the upstream.
     added: Vec<(HeaderName, HeaderValue)>,
     /// For the client.

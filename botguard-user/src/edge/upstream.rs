@@ -11,6 +11,7 @@
 //! Bodies are never kept to be sent again.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use http::header::UPGRADE;
@@ -22,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::body::UpstreamBody;
 use super::signing_keys::SigningKeys;
+use crate::words::clock::Wall;
 
 mod balance;
 mod connect;
@@ -31,6 +33,7 @@ mod failure;
 mod health;
 mod sending;
 mod settings;
+mod signature;
 mod target;
 mod tasks;
 mod tls;
@@ -178,6 +181,13 @@ impl Upstream {
         self.keys
             .as_ref()
             .filter(|_| self.observe == Observe::Believed)
+    }
+
+    /// Signs a request with its final header fields, where there is a key to sign with.
+    pub(super) fn sign(&self, head: &mut Parts, client: IpAddr) {
+        if let Some(keys) = &self.keys {
+            signature::sign(head, client, keys, Wall::read());
+        }
     }
 
     /// Sends a request with its final header fields and waits for the head of the response. One
