@@ -231,7 +231,7 @@ impl Settings {
             (pairs.flat_map(|pair| [&mut pair.cert, &mut pair.key]))
                 .chain(authorities.map(|clients| &mut clients.ca))
         });
-        let secrets = (self.upstream.values_mut()).filter_map(|up| up.secret_file.as_mut());
+        let secrets = (self.upstream.values_mut()).flat_map(UpstreamSettings::paths_mut);
         let token = self.admin.token_file.as_mut();
         let intel = [
             &mut self.intel.asn,

@@ -24,7 +24,7 @@ use super::reserved::MAX_BODY_BYTES;
 use super::site::Site;
 use super::target::{Target, TargetError};
 use super::tunnel::{self, Tunnel};
-use super::upstream::UpstreamFailure;
+use super::upstream::{ResponseBody, UpstreamFailure};
 use crate::engine::decision::LimitState;
 use crate::engine::facts::AnsweredBy;
 use crate::words::address::{ClientAddress, canonical};
@@ -98,6 +98,7 @@ impl Exchange {
         }
         let passage = Passage {
             request_id: id,
+            client: client.ip(),
             added: admission.upstream_headers,
             limit: admission.limit,
             upgrade,
@@ -133,6 +134,7 @@ impl Exchange {
         if passage.upgrade.is_some() {
             tunnel::ask(&mut parts.headers);
         }
+        upstream.sign(&mut parts, passage.client);
         let method = parts.method.clone();
         let bytes = body.bytes().clone();
         let sent = Monotonic::read();
@@ -176,7 +178,7 @@ impl Exchange {
     fn switch(
         &self,
         client: OnUpgrade,
-        mut response: Response<Incoming>,
+        mut response: Response<ResponseBody>,
         bytes_in: RequestBytes,
         mut finisher: Finisher,
     ) -> Response<ClientBody> {
@@ -218,6 +220,7 @@ impl Exchange {
 /// What the gate said of a request that is forwarded.
 struct Passage {
     request_id: Arc<str>,
+    client: IpAddr,
     /// For the upstream.
     added: Vec<(HeaderName, HeaderValue)>,
     /// For the client.
@@ -237,17 +240,9 @@ fn own(response: Response<Bytes>, method: &Method, mut finisher: Finisher) -> Re
 }
 
 fn count_failure(failure: &UpstreamFailure) {
-    let kind = match failure {
-        UpstreamFailure::Unreachable(_) => "unreachable",
-        UpstreamFailure::ConnectTimeout(_) => "connect_timeout",
-        UpstreamFailure::Broken(_) => "broken",
-        UpstreamFailure::FirstByteTimeout => "first_byte_timeout",
-        UpstreamFailure::ClientStalled => "client_stalled",
-        UpstreamFailure::ClientBroke => "client_broke",
-    };
     tracing::debug!(
         error = failure as &dyn std::error::Error,
         "no response from the upstream"
     );
-    metrics::counter!("botguard_upstream_failures_total", "kind" => kind).increment(1);
+    metrics::counter!("botguard_upstream_failures_total", "kind" => failure.kind()).increment(1);
 }

@@ -44,7 +44,8 @@ impl Prepared {
         }
     }
 
-    /// Serving with the certificates that `old` has, whose content was exchanged; and with the keys
+    /// With the upstream of `old`, its connections and the state of its endpoints, where that is
+    /// to be the same. Serving with the certificates that `old` has, whose content was exchanged; and with the keys
     /// of its session tickets, unless TLS is to differ otherwise.
     pub(super) fn continuing(self, old: &Self) -> Self {
         let tls = if self.settings.has_tls_of(&old.settings) {
@@ -52,7 +53,16 @@ impl Prepared {
         } else {
             self.tls.serving_with(&old.tls.certificates)
         };
-        Self { tls, ..self }
+        let upstream = if self.upstream.is_as(&old.upstream) {
+            Arc::clone(&old.upstream)
+        } else {
+            self.upstream
+        };
+        Self {
+            tls,
+            upstream,
+            ..self
+        }
     }
 
     /// Where it is to listen.
@@ -165,6 +175,7 @@ impl Listeners {
         for (socket, served) in self.bound {
             let edge = edge.clone();
             let site = Arc::new(Site { edge, served });
+            site.service().upstream.start();
             tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
         }
         tasks.close();

@@ -56,7 +56,9 @@ impl Served {
         let old = self.current.load_full();
         let prepared = prepared.continuing(&old);
         self.resize(old.limits.max_connections, prepared.limits.max_connections);
-        self.service.store(Arc::new(prepared.service()));
+        let service = prepared.service();
+        service.upstream.start();
+        self.service.store(Arc::new(service));
         self.current.store(Arc::new(prepared));
     }
 

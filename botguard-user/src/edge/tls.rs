@@ -25,6 +25,7 @@ mod tests;
 pub use certificates::{Certificates, Fresh};
 pub use client::ClientCertificateSettings;
 pub use pem::{CertificateError, CertificateSettings};
+pub(super) use pem::{authorities, pair};
 
 /// The key `min_tls`: the oldest version that a listener speaks.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

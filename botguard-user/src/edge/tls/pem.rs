@@ -158,7 +158,7 @@ pub(super) fn self_signed(names: &[String]) -> Result<Named, CertificateError> {
 /// The authorities in a PEM file.
 ///
 /// Errors: [`CertificateError`], the configuration's fault.
-pub(super) fn authorities(file: &Path) -> Result<RootCertStore, CertificateError> {
+pub(in crate::edge) fn authorities(file: &Path) -> Result<RootCertStore, CertificateError> {
     let mut authorities = RootCertStore::empty();
     for certificate in chain(file)? {
         let added = authorities.add(certificate);
@@ -168,6 +168,16 @@ pub(super) fn authorities(file: &Path) -> Result<RootCertStore, CertificateError
         })?;
     }
     Ok(authorities)
+}
+
+/// A certificate with its chain and its key.
+///
+/// Errors: [`CertificateError`], the configuration's fault.
+pub(in crate::edge) fn pair(
+    cert: &Path,
+    key: &Path,
+) -> Result<Arc<CertifiedKey>, CertificateError> {
+    load(cert, key).map(|named| named.pair)
 }
 
 fn load(cert: &Path, key: &Path) -> Result<Named, CertificateError> {
