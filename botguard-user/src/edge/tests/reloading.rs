@@ -14,7 +14,17 @@ async fn named(name: &'static str) -> SocketAddr {
 
 /// Another configuration of the listener of `edge`.
 fn prepared(edge: &Running, endpoint: SocketAddr, listener: &str) -> Vec<Prepared> {
-    let upstream = toml::from_str(&format!("endpoints = ['http://{endpoint}']")).unwrap();
+    prepared_with(edge, endpoint, "", listener)
+}
+
+fn prepared_with(
+    edge: &Running,
+    endpoint: SocketAddr,
+    upstream: &str,
+    listener: &str,
+) -> Vec<Prepared> {
+    let upstream = format!("endpoints = ['http://{endpoint}']\n{upstream}");
+    let upstream = toml::from_str(&upstream).unwrap();
     let upstreams = Upstreams::new(&BTreeMap::from([("app".to_owned(), upstream)])).unwrap();
     let settings = toml::from_str(&format!(
         "bind = '127.0.0.1:0'\nupstream = 'app'\n\
@@ -64,6 +74,39 @@ async fn a_lowered_limit_holds_for_who_comes_next() {
 /// Polls once.
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+/// Answers with how many connections there were until now.
+async fn counting() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 1.. {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |_request: Request<Incoming>| {
+                let body = Full::new(Bytes::from(number.to_string()));
+                std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+            });
+            let server = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(server.serve_connection(TokioIo::new(tcp), service));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_the_same_keeps_its_connections() {
+    let upstream = counting().await;
+    let edge = start(upstream).await;
+    let mut client = edge.http1().await;
+    assert_eq!(ask(&mut client).await, "1");
+    edge.services.replace(prepared(&edge, upstream, ""));
+    assert_eq!(ask(&mut client).await, "1");
+    let other = "connect_timeout = '4s'";
+    (edge.services).replace(prepared_with(&edge, upstream, other, ""));
+    assert_eq!(ask(&mut client).await, "2");
+    drop(client);
+    edge.stop().await;
 }
 
 #[tokio::test]
