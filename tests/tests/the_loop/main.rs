@@ -17,6 +17,7 @@ mod lists;
 mod log_mode;
 mod operator;
 mod passage;
+mod restart;
 mod secrets;
 mod step_up;
 mod systems;
