@@ -131,6 +131,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
     let Settings {
         state_dir,
         mode,
+        drain,
         admin,
         listener,
         upstream,
@@ -153,6 +154,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
     let all = [
         ("state_dir", Takes::Restart, *state_dir != old.state_dir),
         ("mode", Takes::Effect, *mode != old.mode),
+        ("drain", Takes::Restart, *drain != old.drain),
         ("[admin]", Takes::Restart, *admin != old.admin),
         (
             "[[listener]] bind",

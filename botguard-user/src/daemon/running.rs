@@ -11,6 +11,7 @@ use super::certificates::ServerCertificates;
 use super::data_files::DataFiles;
 use super::enforcer::Enforcer;
 use super::memory::{Keeping, Memory, Patience};
+use super::notify::ServiceManager;
 use super::pipeline::Pipeline;
 use super::reload;
 use super::reserved::Reserved;
@@ -49,6 +50,8 @@ pub(super) struct Daemon {
     pub(super) metrics: MetricsPage,
     /// Bound addresses, in the order of the settings.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Who has started this process, if it wants to hear from it.
+    pub(super) manager: ServiceManager,
     /// What listeners identify themselves by.
     pub(super) certificates: ServerCertificates,
     /// What is known of networks, and what is wrong with it.

@@ -6,10 +6,11 @@
 //! settle, since the kernel will drop the peer's acknowledgements from there on.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -17,6 +18,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +92,7 @@ async fn shake_hands(
     tokio::select! {
         biased;
         () = live.abort().cancelled() => None,
-        () = shutdown.cancelled() => None,
+        () = last_word(shutdown) => None,
         handshake = timeout(limits.handshake_timeout, service.tls.accept(stream)) => {
             match handshake {
                 Ok(Ok(tls)) => Some(tls),
@@ -166,7 +168,7 @@ async fn drive<C: Connection>(
                 flush.set(sleep(FLUSH_LIMIT));
                 connection.as_mut().graceful_shutdown();
             }
-            () = shutdown.cancelled(), if state == State::Serving => {
+            () = drain_begins(shutdown, live), if state == State::Serving => {
                 state = State::Draining;
                 idle.set(sleep(limits.header_timeout));
                 connection.as_mut().graceful_shutdown();
@@ -194,6 +196,25 @@ async fn drive<C: Connection>(
             }
         }
     }
+}
+
+/// Ends when the connection is to take no further request. A client that has just connected is
+/// answered once: it would take an end before the first answer for a failure, and could not know that
+/// it may try again.
+async fn drain_begins(shutdown: &CancellationToken, live: &Live) {
+    shutdown.cancelled().await;
+    // Looked at whenever the connection was polled, which is when requests begin.
+    let begun = poll_fn(|_context| match live.has_begun() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    });
+    let _begun_or_silent: Result<(), Elapsed> = timeout(LAST_WORD, begun).await;
+}
+
+/// Ends a while after the listener was shut: who came before it is still served.
+async fn last_word(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    sleep(LAST_WORD).await;
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -249,6 +270,10 @@ const MAX_STREAMS: u32 = 128;
 
 /// Response bytes buffered for one HTTP/2 stream whose client does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1_024;
+
+/// How long a client that has connected may take to shake hands, and to ask for something, once the
+/// listener is shut.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long a response that earned a ban may take to be flushed, before its connection is closed
 /// abortively as well.

@@ -63,7 +63,7 @@ impl Connections {
     }
 
     /// Closes all, abortively; for the end of a drain.
-    pub(super) fn close_all(&self) -> Closed {
+    pub fn close_all(&self) -> Closed {
         let peers = self.peers.lock();
         let live = peers.values().flat_map(HashMap::values);
         Closed(
@@ -196,6 +196,11 @@ impl Live {
     pub(super) fn request_begins(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether there ever was a request.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn request_ends(&self) {

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,10 @@ use super::site::{Served, Service, Services, Site};
 use super::tls::{Certificates, Tls};
 use super::upstream::{Upstream, Upstreams};
 
+mod inherited;
 mod settings;
 
+pub use inherited::Inherited;
 pub use settings::{ListenerError, ListenerSettings, prepare};
 
 /// A listener that is ready to be bound.
@@ -139,17 +142,39 @@ impl Listeners {
     ///
     /// Errors: [`BindError`] for the first address that cannot be bound.
     pub async fn bind(prepared: Vec<Prepared>) -> Result<Self, BindError> {
+        Self::bind_or_take(prepared, &mut Inherited::default()).await
+    }
+
+    /// The same, but takes up what is inherited instead of binding it anew.
+    ///
+    /// Errors: [`BindError`] for the first address that cannot be bound.
+    pub async fn bind_or_take(
+        prepared: Vec<Prepared>,
+        inherited: &mut Inherited,
+    ) -> Result<Self, BindError> {
         let mut bound = Vec::with_capacity(prepared.len());
         for listener in prepared {
-            let socket = TcpListener::bind(listener.bind)
-                .await
-                .map_err(|source| BindError {
-                    address: listener.bind,
-                    source,
-                })?;
+            let address = listener.bind;
+            let socket = match inherited.take(address) {
+                Some(socket) => {
+                    (socket.set_nonblocking(true)).and_then(|()| TcpListener::from_std(socket))
+                }
+                None => TcpListener::bind(address).await,
+            };
+            let socket = socket.map_err(|source| BindError { address, source })?;
             bound.push((socket, Arc::new(Served::new(listener))));
         }
         Ok(Self { bound })
+    }
+
+    /// Further handles of the sockets, for whoever is to listen on them after this process.
+    ///
+    /// Errors: the process has no descriptors left.
+    pub fn handles(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self.bound.iter();
+        sockets
+            .map(|(socket, _)| socket.as_fd().try_clone_to_owned())
+            .collect()
     }
 
     /// The addresses that are really bound, in the order of the settings: a port 0 is resolved.

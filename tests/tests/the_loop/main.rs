@@ -18,6 +18,7 @@ mod log_mode;
 mod operator;
 mod passage;
 mod reload_under_load;
+mod restart;
 mod rotation;
 mod secrets;
 mod step_up;
