@@ -25,12 +25,15 @@ pub mod tls;
 
 mod connection;
 pub mod connections;
-mod framing;
+mod control_frames;
+pub mod framing;
+pub mod proxy_protocol;
 mod stream;
 
 mod denial;
 mod exchange;
 pub mod forwarded;
+pub mod hosts;
 mod problem;
 mod rate_limit;
 pub mod reader;
@@ -44,6 +47,7 @@ pub mod upstream;
 
 mod body;
 mod finish;
+mod pace;
 
 pub mod identity;
 pub mod redact;

@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use super::Edge;
 use super::connection::{self, Site};
+use super::framing::HeadLimits;
+use super::hosts::Hosts;
 use super::upstream::{Upstream, Upstreams};
 
 mod settings;
@@ -31,6 +33,7 @@ pub struct Prepared {
     upstream: Arc<Upstream>,
     tls: Arc<ServerConfig>,
     limits: Limits,
+    hosts: Arc<Hosts>,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -46,9 +49,27 @@ pub(super) struct Limits {
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) send_timeout: Duration,
-    pub(super) max_header_bytes: usize,
+    pub(super) body: BodyLimits,
+    pub(super) head: HeadLimits,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_source: usize,
+    pub(super) max_handshakes: usize,
+    pub(super) proxy_protocol: ProxyProtocol,
+}
+
+/// How slow the body of a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) timeout: Duration,
+    /// Bytes a second; above 0.
+    pub(super) min_rate: u64,
+}
+
+/// Whether trusted peers begin with a PROXY protocol header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ProxyProtocol {
+    Off,
+    Required,
 }
 
 /// An address that cannot be bound. The configuration's fault, or the host's.
@@ -120,6 +141,7 @@ impl Listeners {
                 upstream: listener.upstream,
                 tls: TlsAcceptor::from(listener.tls),
                 limits: listener.limits,
+                hosts: listener.hosts,
             });
             tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
         }
@@ -204,7 +226,7 @@ fn welcome(
 }
 
 /// A trusted proxy carries everybody's connections.
-fn per_source(site: &Site, ip: IpAddr) -> usize {
+pub(super) fn per_source(site: &Site, ip: IpAddr) -> usize {
     if site.edge.trust.is_proxy(ip) {
         usize::MAX
     } else {
