@@ -138,7 +138,9 @@ impl Connections {
 /// What counts as one source: an address of IPv4, a /64 of IPv6.
 fn source(ip: IpAddr) -> IpNet {
     match canonical(ip) {
-        IpAddr::V6(ip) => IpNet::V6(Ipv6Net::new(ip, 64).map_or(ip.into(), |net| net.trunc())),
+        IpAddr::V6(ip) => {
+            IpNet::V6(Ipv6Net::new(ip, 64).map_or_else(|_| ip.into(), |net| net.trunc()))
+        }
         v4 @ IpAddr::V4(_) => host_network(v4),
     }
 }
