@@ -11,6 +11,7 @@
 pub mod enforcer;
 pub mod pipeline;
 
+mod certificates;
 mod check;
 mod crawler_lookups;
 mod data_files;

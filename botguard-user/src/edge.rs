@@ -17,10 +17,13 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 pub mod gate;
 pub mod reserved;
 
 pub mod listener;
+pub mod site;
 pub mod tls;
 
 mod connection;
@@ -29,6 +32,7 @@ mod control_frames;
 pub mod framing;
 pub mod proxy_protocol;
 mod stream;
+mod tunnel;
 
 mod denial;
 mod exchange;
@@ -63,7 +67,7 @@ pub struct Edge {
     /// Answers under the reserved prefix.
     pub reserved: Arc<dyn reserved::ReservedRoutes>,
     /// Whose word about client addresses is believed.
-    pub trust: Arc<trust::Trust>,
+    pub trust: Arc<ArcSwap<trust::Trust>>,
     /// Live connections by peer.
     pub connections: Arc<connections::Connections>,
 }

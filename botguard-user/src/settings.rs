@@ -225,10 +225,13 @@ impl Settings {
     }
 
     fn resolve_paths(&mut self, base: &Path) {
-        let certificates = (self.listener.iter_mut())
-            .flat_map(|listener| &mut listener.certificate)
-            .flat_map(|certificate| [&mut certificate.cert, &mut certificate.key]);
-        let secrets = (self.upstream.values_mut()).filter_map(|up| up.secret_file.as_mut());
+        let certificates = (self.listener.iter_mut()).flat_map(|listener| {
+            let pairs = listener.certificate.iter_mut();
+            let authorities = listener.client_certificates.iter_mut();
+            (pairs.flat_map(|pair| [&mut pair.cert, &mut pair.key]))
+                .chain(authorities.map(|clients| &mut clients.ca))
+        });
+        let secrets = (self.upstream.values_mut()).flat_map(UpstreamSettings::paths_mut);
         let token = self.admin.token_file.as_mut();
         let intel = [
             &mut self.intel.asn,

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
 use super::StartError;
+use super::certificates::{self, ServerCertificates};
 use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
 use super::memory::Memory;
@@ -51,7 +52,9 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     let settings = &loaded.settings;
     // What can be wrong with the configuration is found before anything is touched.
     let policy = loaded.policy()?;
+    let certificate_stamps = certificates::stamps(&settings.listener);
     let prepared = loaded.listeners()?;
+    let certificates = ServerCertificates::new(&prepared, certificate_stamps);
     let token = Token::configured(settings.admin.token_file.as_deref())?;
     let metrics = MetricsPage::install()?;
 
@@ -125,14 +128,17 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     pipeline.recall(enforcer.present(), &memos);
     let reserved = Arc::new(Reserved::new(Arc::clone(&pipeline), settings)?);
     let connections = Arc::new(Connections::default());
+    let trust = Arc::new(ArcSwap::from_pointee(Trust::new(&settings.trust)));
     let edge = Edge {
         gate: Arc::clone(&pipeline) as _,
         reserved: Arc::clone(&reserved) as _,
-        trust: Arc::new(Trust::new(&settings.trust)),
+        trust: Arc::clone(&trust),
         connections: Arc::clone(&connections),
     };
     let daemon = Arc::new(Daemon {
         connections,
+        services: listeners.services(),
+        trust,
         enforcer,
         pipeline,
         reserved,
@@ -141,6 +147,7 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         token: Arc::new(ArcSwapOption::from(token.map(Arc::new))),
         metrics,
         addresses,
+        certificates,
         data_files: Mutex::new(DataFiles::new(stamps)),
         http: http.local_addr()?,
         started: now.monotonic,

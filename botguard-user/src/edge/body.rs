@@ -16,6 +16,7 @@ use super::finish::Finisher;
 use super::headers;
 use super::listener::BodyLimits;
 use super::pace::Pace;
+use super::upstream::{ResponseBody, ResponseBroken};
 
 /// The body of a response to the client.
 pub(super) struct ClientBody {
@@ -25,13 +26,13 @@ pub(super) struct ClientBody {
 }
 
 enum Source {
-    Upstream(Incoming),
+    Upstream(ResponseBody),
     Own(Full<Bytes>),
 }
 
 impl ClientBody {
     /// The upstream's body, which finishes the request at its end.
-    pub(super) const fn from_upstream(body: Incoming, finisher: Finisher) -> Self {
+    pub(super) const fn from_upstream(body: ResponseBody, finisher: Finisher) -> Self {
         Self {
             source: Source::Upstream(body),
             finisher: Some(finisher),
@@ -55,12 +56,12 @@ impl ClientBody {
 
 impl Body for ClientBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseBroken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
         let frame = match &mut self.source {
             Source::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
             Source::Own(body) => std::task::ready!(Pin::new(body).poll_frame(cx))

@@ -1,4 +1,5 @@
-//! One client connection from its acceptance to its end: TLS, then HTTP/2 or HTTP/1.1 by ALPN.
+//! One client connection from its acceptance to its end: TLS, then HTTP/2 or HTTP/1.1 by ALPN, and
+//! a WebSocket if HTTP/1.1 ends in one.
 //!
 //! When a response earned the peer a ban, it ends here: the response is flushed, this connection
 //! is closed, all others of the peer are closed abortively, and only then is the gate told to
@@ -17,7 +18,6 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -27,22 +27,12 @@ use super::connections::{Live, Registration, SourcePlace};
 use super::control_frames::Counted;
 use super::exchange::Exchange;
 use super::framing::watched::Watched;
-use super::hosts::Hosts;
 use super::listener::{Limits, ProxyProtocol, per_source};
 use super::proxy_protocol::Source;
 use super::proxy_protocol::reading::{self, ReadError};
+use super::site::{Service, Site};
 use super::stream::ClientStream;
-use super::upstream::Upstream;
 use crate::engine::decision::BanProposal;
-
-/// What all connections of one listener share.
-pub(super) struct Site {
-    pub(super) edge: Edge,
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) tls: TlsAcceptor,
-    pub(super) limits: Limits,
-    pub(super) hosts: Arc<Hosts>,
-}
 
 /// Serves `tcp` until it ends, is aborted, or has drained after `shutdown`.
 pub(super) async fn serve(
@@ -53,8 +43,9 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let live = Arc::clone(registration.live());
+    let service = site.service();
     if let Ok(local) = tcp.local_addr()
-        && let Some(begun) = begin(tcp, peer.ip(), &site, &live, &shutdown).await
+        && let Some(begun) = begin(tcp, peer.ip(), (&site, &service), &live, &shutdown).await
     {
         let exchange = Arc::new(Exchange {
             site: Arc::clone(&site),
@@ -63,7 +54,12 @@ pub(super) async fn serve(
             told: begun.told,
             local,
         });
-        serve_http(begun.tls, &site.limits, exchange, &shutdown).await;
+        serve_http(begun.tls, &service.limits, exchange, &shutdown).await;
+        if let Some(tunnel) = live.take_tunnel() {
+            tunnel
+                .carry(live.abort(), service.limits.tunnel_timeout)
+                .await;
+        }
     }
     // The socket is closed by now. First out of the registry, so that the ban does not wait for
     // this very connection.
@@ -113,13 +109,13 @@ enum NotBegun {
 async fn begin(
     tcp: TcpStream,
     peer: IpAddr,
-    site: &Site,
+    (site, service): (&Site, &Service),
     live: &Live,
     shutdown: &CancellationToken,
 ) -> Option<Begun> {
     let begun = timeout(
-        site.limits.handshake_timeout,
-        shake_hands(tcp, peer, site, live),
+        service.limits.handshake_timeout,
+        shake_hands(tcp, peer, (site, service), live),
     );
     let begun = tokio::select! {
         biased;
@@ -138,16 +134,16 @@ async fn begin(
 async fn shake_hands(
     mut tcp: TcpStream,
     peer: IpAddr,
-    site: &Site,
+    (site, service): (&Site, &Service),
     live: &Live,
 ) -> Result<Begun, NotBegun> {
     let connections = &site.edge.connections;
     let _handshake = connections
-        .begin_handshake(site.limits.max_handshakes)
+        .begin_handshake(service.limits.max_handshakes)
         .ok_or(NotBegun::Handshakes)?;
     let mut told = None;
-    if site.limits.proxy_protocol == ProxyProtocol::Required {
-        if !site.edge.trust.is_proxy(peer) {
+    if service.limits.proxy_protocol == ProxyProtocol::Required {
+        if !site.edge.trust.load().is_proxy(peer) {
             return Err(NotBegun::NoProxy);
         }
         if let Source::Address(ip) = reading::read(&mut tcp).await? {
@@ -158,9 +154,9 @@ async fn shake_hands(
         .map(|ip| connections.count_source(ip, per_source(site, ip)))
         .map(|place| place.ok_or(NotBegun::PerSource))
         .transpose()?;
-    let stream = ClientStream::new(tcp, live.abort().clone(), site.limits.send_timeout);
+    let stream = ClientStream::new(tcp, live.abort().clone(), service.limits.send_timeout);
     Ok(Begun {
-        tls: site.tls.accept(stream).await?,
+        tls: service.tls.accept(stream).await?,
         told,
         _place: place,
     })
@@ -214,7 +210,8 @@ async fn serve_http(
             .header_read_timeout(limits.idle_timeout.saturating_add(limits.header_timeout))
             .max_header_size(limits.head.head_bytes)
             .max_headers(limits.head.fields)
-            .serve_connection(io, service);
+            .serve_connection(io, service)
+            .with_upgrades();
         drive(connection, limits, &live, shutdown).await;
     }
 }
@@ -289,7 +286,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::Connection<TokioIo<Watched<TlsStream<ClientStream>>>, S>
+impl<S> Connection for http1::UpgradeableConnection<TokioIo<Watched<TlsStream<ClientStream>>>, S>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::framing::Violation;
+use super::tunnel::Tunnel;
 use crate::engine::decision::BanProposal;
 use crate::words::address::{canonical, host_network};
 
@@ -236,6 +237,7 @@ pub(super) struct Live {
     /// The one request that its stand-in asks to refuse, and why. The last of its connection.
     refusal: Mutex<Option<(u64, Violation)>>,
     switched: AtomicBool,
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Live {
@@ -277,6 +279,17 @@ impl Live {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// What the connection becomes once its HTTP has ended: the running request is answered with
+    /// 101, and from here on, the bytes are another protocol's.
+    pub(super) fn becomes(&self, tunnel: Tunnel) {
+        *self.tunnel.lock() = Some(tunnel);
+        self.switches();
+    }
+
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.lock().take()
+    }
+
     /// The request of this number is a stand-in for one that is to be refused.
     pub(super) fn refuse(&self, request: u64, violation: Violation) {
         *self.refusal.lock() = Some((request, violation));
@@ -288,12 +301,7 @@ impl Live {
         refusal.and_then(|(refused, violation)| (refused == request).then_some(violation))
     }
 
-    /// The running request is answered with 101: from here on, the bytes are another protocol's.
-    /// To be called before that request ends.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nothing switches protocols yet")
-    )]
+    /// The bytes that come next are no HTTP. To be called before the request that says so ends.
     pub(super) fn switches(&self) {
         self.switched.store(true, Ordering::Relaxed);
     }

@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -18,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Edge;
-use super::connection::{self, Site};
+use super::connection;
 use super::framing::HeadLimits;
 use super::hosts::Hosts;
+use super::site::{Served, Service, Services, Site};
+use super::tls::{Certificates, Tls};
 use super::upstream::{Upstream, Upstreams};
 
 mod settings;
@@ -29,11 +30,56 @@ pub use settings::{ListenerError, ListenerSettings, prepare};
 
 /// A listener that is ready to be bound.
 pub struct Prepared {
-    bind: SocketAddr,
+    pub(super) bind: SocketAddr,
+    settings: ListenerSettings,
     upstream: Arc<Upstream>,
-    tls: Arc<ServerConfig>,
-    limits: Limits,
+    tls: Tls,
+    pub(super) limits: Limits,
     hosts: Arc<Hosts>,
+}
+
+impl Prepared {
+    pub(super) fn service(&self) -> Service {
+        Service {
+            upstream: Arc::clone(&self.upstream),
+            tls: TlsAcceptor::from(Arc::clone(&self.tls.config)),
+            limits: self.limits,
+            hosts: Arc::clone(&self.hosts),
+        }
+    }
+
+    /// With the upstream of `old`, its connections and the state of its endpoints, where that is
+    /// to be the same. Serving with the certificates that `old` has, whose content was exchanged; and with the keys
+    /// of its session tickets, unless TLS is to differ otherwise.
+    pub(super) fn continuing(self, old: &Self) -> Self {
+        let tls = if self.settings.has_tls_of(&old.settings) {
+            old.tls.clone()
+        } else {
+            self.tls.serving_with(&old.tls.certificates)
+        };
+        let upstream = if self.upstream.is_as(&old.upstream) {
+            Arc::clone(&old.upstream)
+        } else {
+            self.upstream
+        };
+        Self {
+            tls,
+            upstream,
+            ..self
+        }
+    }
+
+    /// Where it is to listen.
+    #[must_use]
+    pub const fn bind(&self) -> SocketAddr {
+        self.bind
+    }
+
+    /// What it identifies itself by, to be exchanged while it serves.
+    #[must_use]
+    pub const fn certificates(&self) -> &Arc<Certificates> {
+        &self.tls.certificates
+    }
 }
 
 impl std::fmt::Debug for Prepared {
@@ -49,6 +95,7 @@ pub(super) struct Limits {
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) send_timeout: Duration,
+    pub(super) tunnel_timeout: Duration,
     pub(super) body: BodyLimits,
     pub(super) head: HeadLimits,
     pub(super) max_connections: usize,
@@ -99,9 +146,14 @@ impl BindError {
 }
 
 /// Bound sockets. Connections wait in their backlogs until [`Self::serve`].
-#[derive(Debug)]
 pub struct Listeners {
-    bound: Vec<(TcpListener, Prepared)>,
+    bound: Vec<(TcpListener, Arc<Served>)>,
+}
+
+impl std::fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.addresses()).finish()
+    }
 }
 
 impl Listeners {
@@ -117,7 +169,7 @@ impl Listeners {
                     address: listener.bind,
                     source,
                 })?;
-            bound.push((socket, listener));
+            bound.push((socket, Arc::new(Served::new(listener))));
         }
         Ok(Self { bound })
     }
@@ -131,18 +183,21 @@ impl Listeners {
             .collect()
     }
 
+    /// What a reload gives the next configuration to.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        let served = self.bound.iter().map(|(_, served)| Arc::clone(served));
+        Services::new(served.collect())
+    }
+
     /// Accepts until `shutdown` is cancelled; then lets running requests end, for at most `drain`,
     /// and closes what is left.
     pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
-        for (socket, listener) in self.bound {
-            let site = Arc::new(Site {
-                edge: edge.clone(),
-                upstream: listener.upstream,
-                tls: TlsAcceptor::from(listener.tls),
-                limits: listener.limits,
-                hosts: listener.hosts,
-            });
+        for (socket, served) in self.bound {
+            let edge = edge.clone();
+            let site = Arc::new(Site { edge, served });
+            site.service().upstream.start();
             tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
         }
         tasks.close();
@@ -165,14 +220,13 @@ async fn accept(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(site.limits.max_connections));
     loop {
         // Both arms are cancellation-safe: a place that was not used is given back, and a
         // connection is either in the backlog or ours.
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            accepted = accept_one(&socket, &places) => accepted,
+            accepted = accept_one(&socket, &site.served.places) => accepted,
         };
         match accepted {
             Ok((tcp, peer, place)) => welcome(tcp, peer, place, &site, &tasks, &shutdown),
@@ -227,10 +281,10 @@ fn welcome(
 
 /// A trusted proxy carries everybody's connections.
 pub(super) fn per_source(site: &Site, ip: IpAddr) -> usize {
-    if site.edge.trust.is_proxy(ip) {
+    if site.edge.trust.load().is_proxy(ip) {
         usize::MAX
     } else {
-        site.limits.max_connections_per_source
+        site.service().limits.max_connections_per_source
     }
 }
 

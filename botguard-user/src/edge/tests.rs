@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
@@ -32,6 +33,7 @@ use super::connections::Connections;
 use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
 use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
+use super::site::Services;
 use super::trust::Trust;
 use super::upstream::Upstreams;
 use crate::engine::decision::{BanProposal, Denial, LimitState, LimitUnit, ThrottleCause};
@@ -44,7 +46,9 @@ mod denying;
 mod hostile_http2;
 mod passing;
 mod proxied;
+mod reloading;
 mod smuggling;
+mod websocket;
 
 /// What the gate was asked and told, in order.
 #[derive(Debug, PartialEq)]
@@ -157,6 +161,9 @@ struct Running {
     address: SocketAddr,
     events: mpsc::UnboundedReceiver<Event>,
     connections: Arc<Connections>,
+    services: Services,
+    /// Holds `cert.pem` and `key.pem`.
+    directory: tempfile::TempDir,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
@@ -194,6 +201,7 @@ async fn start_behind(
     let listeners = Listeners::bind(prepared).await.unwrap();
     let address = listeners.addresses()[0];
 
+    let services = listeners.services();
     let (sender, events) = mpsc::unbounded_channel();
     let connections = Arc::new(Connections::default());
     let edge = Edge {
@@ -202,7 +210,7 @@ async fn start_behind(
             events: sender,
         }),
         reserved: Arc::new(Echo),
-        trust: Arc::new(trust),
+        trust: Arc::new(ArcSwap::from_pointee(trust)),
         connections: Arc::clone(&connections),
     };
     let shutdown = CancellationToken::new();
@@ -221,6 +229,8 @@ async fn start_behind(
         address,
         events,
         connections,
+        services,
+        directory,
         shutdown,
         served,
         client: Arc::new(client),

@@ -17,6 +17,8 @@ mod lists;
 mod log_mode;
 mod operator;
 mod passage;
+mod reload_under_load;
+mod rotation;
 mod secrets;
 mod step_up;
 mod systems;

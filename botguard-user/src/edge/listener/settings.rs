@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{BodyLimits, HeadLimits, Hosts, Limits, Prepared, ProxyProtocol, Upstreams};
 use crate::edge::hosts::{HostPattern, UnknownHost};
-use crate::edge::tls::{self, CertificateError, CertificateSettings};
+use crate::edge::tls::{
+    CertificateError, CertificateSettings, ClientCertificateSettings, Identity, MinTls, Terms, Tls,
+};
 use crate::words::units::{Size, Span};
 
 /// One `[[listener]]`: an address that serves HTTPS and forwards to one upstream.
@@ -26,6 +28,12 @@ pub struct ListenerSettings {
     /// Instead of `certificate`: host names and addresses to make an unsigned certificate for.
     #[serde(default)]
     pub self_signed: Vec<String>,
+    /// The oldest version of TLS, `"1.2"` or `"1.3"`.
+    #[serde(default)]
+    pub min_tls: MinTls,
+    /// Which clients may connect, by certificate; without it any.
+    #[serde(default)]
+    pub client_certificates: Option<ClientCertificateSettings>,
     /// Whether connections begin with a PROXY protocol header, version 1 or 2. Then only the peers
     /// of `[trust] proxies` may connect; others are closed.
     #[serde(default)]
@@ -63,6 +71,9 @@ pub struct ListenerSettings {
     /// Header lines of a request, at most 1000. More is answered 431.
     #[serde(default = "one_hundred")]
     pub max_headers: usize,
+    /// How long a WebSocket may carry nothing, in either direction, before it is closed.
+    #[serde(default = "one_hour")]
+    pub tunnel_timeout: Span,
     /// Largest head of a request; at least 8 KiB. More is answered 431.
     #[serde(default = "sixty_four_kib")]
     pub max_header_size: Size,
@@ -76,6 +87,16 @@ pub struct ListenerSettings {
     /// TLS handshakes at once; more connections are closed.
     #[serde(default = "two_thousand")]
     pub max_handshakes: usize,
+}
+
+impl ListenerSettings {
+    /// Whether TLS is to be as `other` says, but for the certificates. Who is let in by a
+    /// certificate of its own is looked at anew: a session of the old kind must not be resumed.
+    pub(super) fn has_tls_of(&self, other: &Self) -> bool {
+        self.min_tls == other.min_tls
+            && self.client_certificates.is_none()
+            && other.client_certificates.is_none()
+    }
 }
 
 /// A `[[listener]]` that cannot be served. The configuration's fault.
@@ -133,14 +154,21 @@ fn prepare_one(
         .named(&settings.upstream)
         .ok_or_else(|| ListenerProblem::UnknownUpstream(settings.upstream.clone()))?;
     let limits = limits(settings)?;
-    let tls = match (&*settings.certificate, &*settings.self_signed) {
+    let identity = match (&*settings.certificate, &*settings.self_signed) {
         ([], []) => return Err(ListenerProblem::NoCertificate),
-        ([], names) => tls::self_signed(names)?,
-        (files, []) => tls::from_files(files, base)?,
+        ([], names) => Identity::SelfSigned(names),
+        (files, []) => Identity::Files(files),
         (_, _) => return Err(ListenerProblem::TwoCertificates),
     };
+    let tls = Tls::new(&Terms {
+        identity,
+        min_tls: settings.min_tls,
+        client_certificates: settings.client_certificates.as_ref(),
+        base,
+    })?;
     Ok(Prepared {
         bind: settings.bind,
+        settings: settings.clone(),
         upstream,
         tls,
         limits,
@@ -207,6 +235,7 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
         header_timeout: span("header_timeout", settings.header_timeout)?,
         idle_timeout: span("idle_timeout", settings.idle_timeout)?,
         send_timeout: span("send_timeout", settings.send_timeout)?,
+        tunnel_timeout: span("tunnel_timeout", settings.tunnel_timeout)?,
         body: BodyLimits {
             timeout: span("body_timeout", settings.body_timeout)?,
             min_rate: settings.min_body_rate.0,
@@ -251,6 +280,10 @@ const fn thirty_seconds() -> Span {
 
 const fn one_minute() -> Span {
     Span(Duration::from_secs(60))
+}
+
+const fn one_hour() -> Span {
+    Span(Duration::from_secs(3_600))
 }
 
 const fn sixty_four_kib() -> Size {
