@@ -28,13 +28,16 @@ pub mod tls;
 
 mod connection;
 pub mod connections;
-mod framing;
+mod control_frames;
+pub mod framing;
+pub mod proxy_protocol;
 mod stream;
 mod tunnel;
 
 mod denial;
 mod exchange;
 pub mod forwarded;
+pub mod hosts;
 mod problem;
 mod rate_limit;
 pub mod reader;
@@ -48,6 +51,7 @@ pub mod upstream;
 
 mod body;
 mod finish;
+mod pace;
 
 pub mod identity;
 pub mod redact;

@@ -17,6 +17,7 @@ use super::denial;
 use super::finish::Finisher;
 use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
+use super::hosts::UnknownHost;
 use super::observe;
 use super::problem::{self, Problem};
 use super::rate_limit;
@@ -35,6 +36,8 @@ pub(super) struct Exchange {
     pub(super) site: Arc<Site>,
     pub(super) live: Arc<Live>,
     pub(super) peer: IpAddr,
+    /// Whom the peer's PROXY protocol header named.
+    pub(super) told: Option<IpAddr>,
     pub(super) local: SocketAddr,
 }
 
@@ -44,14 +47,14 @@ impl Exchange {
         let arrived = Monotonic::read();
         let edge = &self.site.edge;
         // Ended by `refuse` or the finisher, with nothing to wait for in between.
-        self.live.request_begins();
+        let number = self.live.request_begins();
         let upgrade = tunnel::is_asked(&request).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let client = edge.trust.load().client(self.peer, &parts.headers);
-        if self.live.has_framing_conflict() {
-            return self.refuse(&parts, client, &TargetError::Framing);
+        let client = (edge.trust.load()).client(self.peer, self.told, &parts.headers);
+        if let Some(violation) = self.live.refusal_of(number) {
+            return self.refuse(&parts, client, &violation.into());
         }
-        let target = match Target::of(&parts) {
+        let target = match self.target(&parts) {
             Ok(target) => target,
             Err(error) => return self.refuse(&parts, client, &error),
         };
@@ -103,8 +106,24 @@ impl Exchange {
             limit: admission.limit,
             upgrade,
         };
-        let body = UpstreamBody::new(body, bytes);
+        let body = UpstreamBody::new(body, bytes, self.site.service().limits.body);
         self.forward(parts, &target, passage, body, finisher).await
+    }
+
+    /// What `parts` ask for, if it is one thing and served here.
+    fn target(&self, parts: &Parts) -> Result<Target, TargetError> {
+        let service = self.site.service();
+        let target = Target::of(parts, &service.limits.head)?;
+        if let Some(place) = self.site.edge.gate.doubled_secret(parts) {
+            return Err(TargetError::Doubled(place));
+        }
+        if !service.hosts.know(&target.authority) {
+            metrics::counter!("botguard_unknown_host_total").increment(1);
+            if service.hosts.unknown() == UnknownHost::Refuse {
+                return Err(TargetError::UnknownHost);
+            }
+        }
+        Ok(target)
     }
 
     async fn forward(
@@ -117,10 +136,12 @@ impl Exchange {
     ) -> Response<ClientBody> {
         let request_id = &*passage.request_id;
         let upstream = Arc::clone(&self.site.service().upstream);
+        // As its headers are believed: see `Trust::client`.
+        let nearest = self.told.unwrap_or(self.peer);
         let own_cookie = self.site.edge.reserved.own_cookie();
         let way = Way {
-            peer: canonical(self.peer),
-            peer_trust: if self.site.edge.trust.load().is_proxy(self.peer) {
+            peer: canonical(nearest),
+            peer_trust: if self.site.edge.trust.load().is_proxy(nearest) {
                 PeerTrust::Trusted
             } else {
                 PeerTrust::Untrusted
@@ -139,6 +160,7 @@ impl Exchange {
         let bytes = body.bytes().clone();
         let sent = Monotonic::read();
         let outcome = upstream.send(parts, body).await;
+        bytes.answered();
         finisher.upstream_took(Monotonic::read().since(sent));
         match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -164,6 +186,11 @@ impl Exchange {
                 Response::from_parts(head, ClientBody::from_upstream(body, finisher))
             }
             Err(failure) => {
+                let failure = if bytes.is_too_slow() {
+                    UpstreamFailure::ClientStalled
+                } else {
+                    failure
+                };
                 count_failure(&failure);
                 own(
                     Problem::from(&failure).response(Some(request_id)),
@@ -202,8 +229,12 @@ impl Exchange {
     ) -> Response<ClientBody> {
         self.live.request_ends();
         let reason = error.to_string();
-        metrics::counter!("botguard_requests_refused_total", "status" => error.status().as_str().to_owned())
-            .increment(1);
+        metrics::counter!(
+            "botguard_requests_refused_total",
+            "status" => error.status().as_str().to_owned(),
+            "reason" => error.label()
+        )
+        .increment(1);
         let id = self.site.edge.gate.refused(&RefusedRequest {
             parts,
             client,

@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use super::Edge;
 use super::connection;
+use super::framing::HeadLimits;
+use super::hosts::Hosts;
 use super::site::{Served, Service, Services, Site};
 use super::tls::{Certificates, Tls};
 use super::upstream::{Upstream, Upstreams};
@@ -36,6 +38,7 @@ pub struct Prepared {
     upstream: Arc<Upstream>,
     tls: Tls,
     pub(super) limits: Limits,
+    hosts: Arc<Hosts>,
 }
 
 impl Prepared {
@@ -44,6 +47,7 @@ impl Prepared {
             upstream: Arc::clone(&self.upstream),
             tls: TlsAcceptor::from(Arc::clone(&self.tls.config)),
             limits: self.limits,
+            hosts: Arc::clone(&self.hosts),
         }
     }
 
@@ -95,9 +99,27 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Duration,
     pub(super) send_timeout: Duration,
     pub(super) tunnel_timeout: Duration,
-    pub(super) max_header_bytes: usize,
+    pub(super) body: BodyLimits,
+    pub(super) head: HeadLimits,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_source: usize,
+    pub(super) max_handshakes: usize,
+    pub(super) proxy_protocol: ProxyProtocol,
+}
+
+/// How slow the body of a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) timeout: Duration,
+    /// Bytes a second; above 0.
+    pub(super) min_rate: u64,
+}
+
+/// Whether trusted peers begin with a PROXY protocol header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ProxyProtocol {
+    Off,
+    Required,
 }
 
 /// An address that cannot be bound. The configuration's fault, or the host's.
@@ -283,7 +305,7 @@ fn welcome(
 }
 
 /// A trusted proxy carries everybody's connections.
-fn per_source(site: &Site, ip: IpAddr) -> usize {
+pub(super) fn per_source(site: &Site, ip: IpAddr) -> usize {
     if site.edge.trust.load().is_proxy(ip) {
         usize::MAX
     } else {

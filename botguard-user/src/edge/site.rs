@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::Edge;
+use super::hosts::Hosts;
 use super::listener::{Limits, Prepared};
 use super::upstream::Upstream;
 
@@ -31,6 +32,7 @@ pub(super) struct Service {
     pub(super) upstream: Arc<Upstream>,
     pub(super) tls: TlsAcceptor,
     pub(super) limits: Limits,
+    pub(super) hosts: Arc<Hosts>,
 }
 
 /// The part of a listener that outlives a reload, and the part that does not.

@@ -43,8 +43,11 @@ use crate::words::address::{ClientAddress, host_network};
 mod banning;
 mod breaking;
 mod denying;
+mod hostile_http2;
 mod passing;
+mod proxied;
 mod reloading;
+mod smuggling;
 mod websocket;
 
 /// What the gate was asked and told, in order.
@@ -168,6 +171,16 @@ struct Running {
 
 /// Starts an edge before `endpoints`, with more `[upstream]` and `[[listener]]` lines.
 async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) -> Running {
+    start_behind(endpoints, upstream, listener, Trust::default()).await
+}
+
+/// The same, with proxies that are trusted.
+async fn start_behind(
+    endpoints: &[SocketAddr],
+    upstream: &str,
+    listener: &str,
+    trust: Trust,
+) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
@@ -197,7 +210,7 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
             events: sender,
         }),
         reserved: Arc::new(Echo),
-        trust: Arc::new(ArcSwap::from_pointee(Trust::default())),
+        trust: Arc::new(ArcSwap::from_pointee(trust)),
         connections: Arc::clone(&connections),
     };
     let shutdown = CancellationToken::new();

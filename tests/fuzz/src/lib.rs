@@ -1,4 +1,5 @@
-//! What must hold of any bytes that come from outside: packets, lists and tokens. A target in
+//! What must hold of any bytes that come from outside: packets, requests, what proxies say, lists
+//! and tokens. A target in
 //! `src/bin` is libFuzzer's loop around one `check` of this library, on the seeds beside it.
 //!
 //! `cargo xtask test` runs each target for a fixed number of runs. To look for longer:
@@ -7,7 +8,10 @@
 //! directory.
 #![forbid(unsafe_code)]
 
+pub mod forwarded;
+pub mod framing;
 pub mod jwt;
 pub mod list;
 pub mod packet;
+pub mod proxy;
 pub mod seeds;

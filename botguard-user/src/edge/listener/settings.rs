@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Prepared, Upstreams};
+use super::{BodyLimits, HeadLimits, Hosts, Limits, Prepared, ProxyProtocol, Upstreams};
+use crate::edge::hosts::{HostPattern, UnknownHost};
 use crate::edge::tls::{
     CertificateError, CertificateSettings, ClientCertificateSettings, Identity, MinTls, Terms, Tls,
 };
@@ -32,22 +34,43 @@ pub struct ListenerSettings {
     /// Which clients may connect, by certificate; without it any.
     #[serde(default)]
     pub client_certificates: Option<ClientCertificateSettings>,
-    /// Whether peers send a PROXY protocol header. Only `false` in this version.
+    /// Whether connections begin with a PROXY protocol header, version 1 or 2. Then only the peers
+    /// of `[trust] proxies` may connect; others are closed.
     #[serde(default)]
     pub proxy_protocol: bool,
-    /// Longest TLS handshake.
+    /// Hosts that are served: names, or `*.NAME` for all below it. Without any, all are.
+    #[serde(default)]
+    pub hosts: Vec<HostPattern>,
+    /// What becomes of a request for another host: `serve` or `refuse` (421). Counted in either
+    /// case.
+    #[serde(default)]
+    pub unknown_host: UnknownHost,
+    /// Longest TLS handshake, with the PROXY protocol header before it.
     #[serde(default = "ten_seconds")]
     pub handshake_timeout: Span,
-    /// Longest wait for a request's head on HTTP/1, counted from the end of the last response: also
-    /// how long a kept connection may be idle.
+    /// Longest time from the first byte of a request's head to its end, on HTTP/1.
     #[serde(default = "thirty_seconds")]
     pub header_timeout: Span,
-    /// How long an HTTP/2 connection may be idle.
+    /// How long a connection may be idle, between requests or before the first; on HTTP/1, up to
+    /// `header_timeout` longer.
     #[serde(default = "one_minute")]
     pub idle_timeout: Span,
     /// Longest time in which a client's connection takes none of what waits to be sent.
     #[serde(default = "one_minute")]
     pub send_timeout: Span,
+    /// Longest wait for the next bytes of a request's body, until the response begins.
+    #[serde(default = "thirty_seconds")]
+    pub body_timeout: Span,
+    /// Fewest bytes a second of a request's body, on average over the time that is waited for it,
+    /// `body_timeout` of it left aside, until the response begins.
+    #[serde(default = "five_hundred_bytes")]
+    pub min_body_rate: Size,
+    /// Largest target of a request; at most `max_header_size`. More is answered 414.
+    #[serde(default = "eight_kib")]
+    pub max_uri_length: Size,
+    /// Header lines of a request, at most 1000. More is answered 431.
+    #[serde(default = "one_hundred")]
+    pub max_headers: usize,
     /// How long a WebSocket may carry nothing, in either direction, before it is closed.
     #[serde(default = "one_hour")]
     pub tunnel_timeout: Span,
@@ -57,9 +80,13 @@ pub struct ListenerSettings {
     /// Connections of this listener at once; more wait in the kernel's backlog.
     #[serde(default = "ten_thousand")]
     pub max_connections: usize,
-    /// Connections from one address at once, trusted proxies excepted; more are closed.
+    /// Connections from one source, an address of IPv4 or a /64 of IPv6, at once, trusted proxies
+    /// excepted; more are closed. Clients whose address PROXY protocol tells count likewise.
     #[serde(default = "five_hundred")]
     pub max_connections_per_source: usize,
+    /// TLS handshakes at once; more connections are closed.
+    #[serde(default = "two_thousand")]
+    pub max_handshakes: usize,
 }
 
 impl ListenerSettings {
@@ -83,8 +110,6 @@ pub struct ListenerError {
 
 #[derive(Debug, thiserror::Error)]
 enum ListenerProblem {
-    #[error("proxy_protocol = true is not yet supported by this version; set it to false")]
-    ProxyProtocol,
     #[error("no certificate; give `certificate` or `self_signed`")]
     NoCertificate,
     #[error("both `certificate` and `self_signed`; give one of them")]
@@ -125,9 +150,6 @@ fn prepare_one(
     upstreams: &Upstreams,
     base: &Path,
 ) -> Result<Prepared, ListenerProblem> {
-    if settings.proxy_protocol {
-        return Err(ListenerProblem::ProxyProtocol);
-    }
     let upstream = upstreams
         .named(&settings.upstream)
         .ok_or_else(|| ListenerProblem::UnknownUpstream(settings.upstream.clone()))?;
@@ -150,6 +172,7 @@ fn prepare_one(
         upstream,
         tls,
         limits,
+        hosts: Arc::new(Hosts::new(settings.hosts.clone(), settings.unknown_host)),
     })
 }
 
@@ -177,7 +200,7 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
             })
         }
     };
-    let max_header_bytes = usize::try_from(settings.max_header_size.0)
+    let head_bytes = usize::try_from(settings.max_header_size.0)
         .ok()
         .filter(|bytes| HEADER_BYTES.contains(bytes))
         .ok_or_else(|| ListenerProblem::OutOfRange {
@@ -185,13 +208,49 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
             value: settings.max_header_size.to_string(),
             mend: "a size from 8KiB to 400KiB",
         })?;
+    let uri_bytes = usize::try_from(settings.max_uri_length.0)
+        .ok()
+        .filter(|bytes| URI_BYTES.contains(bytes) && *bytes <= head_bytes)
+        .ok_or_else(|| ListenerProblem::OutOfRange {
+            key: "max_uri_length",
+            value: settings.max_uri_length.to_string(),
+            mend: "a size from 256B to 63KiB, not above max_header_size",
+        })?;
+    if !HEADER_LINES.contains(&settings.max_headers) {
+        return Err(ListenerProblem::OutOfRange {
+            key: "max_headers",
+            value: settings.max_headers.to_string(),
+            mend: "a number from 10 to 1000",
+        });
+    }
+    if settings.min_body_rate.0 == 0 {
+        return Err(ListenerProblem::OutOfRange {
+            key: "min_body_rate",
+            value: settings.min_body_rate.to_string(),
+            mend: "bytes a second, as in \"500B\"",
+        });
+    }
     Ok(Limits {
         handshake_timeout: span("handshake_timeout", settings.handshake_timeout)?,
         header_timeout: span("header_timeout", settings.header_timeout)?,
         idle_timeout: span("idle_timeout", settings.idle_timeout)?,
         send_timeout: span("send_timeout", settings.send_timeout)?,
         tunnel_timeout: span("tunnel_timeout", settings.tunnel_timeout)?,
-        max_header_bytes,
+        body: BodyLimits {
+            timeout: span("body_timeout", settings.body_timeout)?,
+            min_rate: settings.min_body_rate.0,
+        },
+        head: HeadLimits {
+            head_bytes,
+            uri_bytes,
+            fields: settings.max_headers,
+        },
+        max_handshakes: count("max_handshakes", settings.max_handshakes)?,
+        proxy_protocol: if settings.proxy_protocol {
+            ProxyProtocol::Required
+        } else {
+            ProxyProtocol::Off
+        },
         max_connections: count("max_connections", settings.max_connections)?,
         max_connections_per_source: count(
             "max_connections_per_source",
@@ -204,6 +263,12 @@ const MAX_CONNECTIONS: usize = 10_000_000;
 
 /// hyper refuses read buffers below 8 KiB, and gives up at about 400 KiB by itself.
 const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 * 1_024..=400 * 1_024;
+
+/// hyper gives up just below 64 KiB by itself.
+const URI_BYTES: std::ops::RangeInclusive<usize> = 256..=63 * 1_024;
+
+/// No browser gets by with fewer than ten; the upper bound is for what they cost.
+const HEADER_LINES: std::ops::RangeInclusive<usize> = 10..=1_000;
 
 const fn ten_seconds() -> Span {
     Span(Duration::from_secs(10))
@@ -223,6 +288,22 @@ const fn one_hour() -> Span {
 
 const fn sixty_four_kib() -> Size {
     Size(64 * 1_024)
+}
+
+const fn eight_kib() -> Size {
+    Size(8 * 1_024)
+}
+
+const fn five_hundred_bytes() -> Size {
+    Size(500)
+}
+
+const fn one_hundred() -> usize {
+    100
+}
+
+const fn two_thousand() -> usize {
+    2_000
 }
 
 const fn ten_thousand() -> usize {
@@ -259,10 +340,23 @@ mod tests {
         let own = "self_signed = ['localhost']\n";
         check(own, None);
         check(&format!("{own}proxy_protocol = false"), None);
+        check(&format!("{own}proxy_protocol = true"), None);
         check(
-            &format!("{own}proxy_protocol = true"),
-            Some("not yet supported"),
+            &format!("{own}hosts = ['a.example', '*.b.example']\nunknown_host = 'refuse'"),
+            None,
         );
+        check(
+            &format!("{own}max_uri_length = '16KiB'\nmax_header_size = '8KiB'"),
+            Some("not above max_header_size"),
+        );
+        check(&format!("{own}max_uri_length = '63KiB'"), None);
+        check(&format!("{own}max_uri_length = '64KiB'"), Some("63KiB"));
+        check(&format!("{own}max_headers = 5"), Some("from 10 to 1000"));
+        check(
+            &format!("{own}min_body_rate = '0B'"),
+            Some("bytes a second"),
+        );
+        check(&format!("{own}body_timeout = '0s'"), Some("body_timeout"));
         check("", Some("no certificate"));
         check(
             &format!("{own}certificate = [{{ cert = 'a', key = 'b' }}]"),

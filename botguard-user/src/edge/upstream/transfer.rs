@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::failure::ResponseBroken;
 use super::target::Occupancy;
-use crate::edge::body::{RequestBytes, UpstreamBody};
+use crate::edge::body::{BodyError, RequestBytes, UpstreamBody};
 
 /// A request's body, as connections take it.
 pub(super) enum RequestBody {
@@ -63,12 +63,12 @@ impl Flow {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Client(body, flow) => {
                 let polled = Pin::new(body).poll_frame(cx);
