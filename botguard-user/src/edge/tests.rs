@@ -42,6 +42,8 @@ mod banning;
 mod breaking;
 mod denying;
 mod passing;
+mod upstream_failing;
+mod upstream_kinds;
 
 /// What the gate was asked and told, in order.
 #[derive(Debug, PartialEq)]
@@ -157,10 +159,17 @@ struct Running {
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
+    upstreams: Upstreams,
 }
 
 /// Starts an edge before `endpoints`, with more `[upstream]` and `[[listener]]` lines.
 async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) -> Running {
+    let endpoints: Vec<_> = endpoints.iter().map(|at| format!("http://{at}")).collect();
+    start_at(&endpoints, upstream, listener).await
+}
+
+/// The same, before endpoints of any kind.
+async fn start_at(endpoints: &[String], upstream: &str, listener: &str) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
@@ -170,7 +179,6 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
     )
     .unwrap();
 
-    let endpoints: Vec<_> = endpoints.iter().map(|at| format!("http://{at}")).collect();
     let upstream = toml::from_str(&format!("endpoints = {endpoints:?}\n{upstream}")).unwrap();
     let upstreams = Upstreams::new(&BTreeMap::from([("app".to_owned(), upstream)])).unwrap();
     let listener = toml::from_str(&format!(
@@ -211,6 +219,7 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
         shutdown,
         served,
         client: Arc::new(client),
+        upstreams,
     }
 }
 

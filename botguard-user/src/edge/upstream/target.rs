@@ -124,7 +124,7 @@ impl Target {
         let places = common.max_connections.map(|max| Places {
             http1: Arc::new(Semaphore::new(places(max as usize))),
             http2: Arc::new(Semaphore::new(places(
-                (max as usize).saturating_mul(MAX_STREAMS),
+                (max as usize).saturating_mul(MAX_STREAMS as usize),
             ))),
         });
         Self {
