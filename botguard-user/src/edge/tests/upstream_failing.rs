@@ -267,9 +267,12 @@ async fn checks_take_an_endpoint_out_and_bring_it_back() {
     let lines = "health = { path = '/healthz', interval = '5ms', timeout = '5s' }";
     let edge = start_with(&[good, bad], lines, "").await;
     let mut until = async |expected: EndpointState| {
-        while edge.upstreams.status()["app"][1].state != expected {
-            checks.recv().await.unwrap();
-        }
+        let reached = timeout(PATIENCE, async {
+            while edge.upstreams.status()["app"][1].state != expected {
+                checks.recv().await.unwrap();
+            }
+        });
+        reached.await.expect("checks change nothing");
     };
     until(EndpointState::Down).await;
     for _ in 0..10 {
