@@ -196,3 +196,39 @@ async fn https_is_verified_and_speaks_what_alpn_says() {
     // An authority that is not trusted: another one's, and none of the system's.
     check("localhost", &[], &tls(&other_ca, ""), (502, "")).await;
 }
+
+#[tokio::test]
+async fn requests_are_signed_where_there_is_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, format!("k1:{}\n", "01".repeat(32))).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&path, mode).unwrap();
+    let (sender, mut heads) = mpsc::unbounded_channel();
+    let at = upstream(move |request: Request<Incoming>| {
+        sender.send(request.headers().clone()).unwrap();
+        async { Response::new(Empty::<Bytes>::new()) }
+    })
+    .await;
+    let mut check = async |lines: &str, expected: Option<&str>| {
+        let edge = start_with(&[at], lines, "").await;
+        let mut client = edge.http1().await;
+        let request = get("/").header("botguard-client", "192.0.2.1");
+        let request = request.header("botguard-signature", "v1;kid=k1;t=0;s=");
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        client.send_request(request).await.unwrap();
+        let head = heads.recv().await.unwrap();
+        let text = |name: &str| head.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(text("botguard-client"), expected);
+        let signature = text("botguard-signature");
+        let begin = signature.map(|signature| signature.split(";t=").next().unwrap());
+        assert_eq!(begin, expected.map(|_| "v1;kid=k1"));
+        assert_ne!(signature, Some("v1;kid=k1;t=0;s="));
+    };
+    check("", None).await;
+    check(
+        &format!("secret_file = '{}'", path.display()),
+        Some("127.0.0.1"),
+    )
+    .await;
+}

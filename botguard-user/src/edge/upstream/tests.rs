@@ -7,7 +7,9 @@ use http::header::CONNECTION;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::target::{Age, Occupancy};
 use super::*;
+use crate::words::clock::Monotonic;
 
 fn upstreams(lines: &str) -> Result<Upstreams, UpstreamError> {
     let settings: UpstreamSettings = toml::from_str(lines).unwrap();
@@ -256,4 +258,47 @@ async fn a_protocol_is_switched_over_http1_alone() {
     let Outcome::NotSent(_, UpstreamFailure::NoUpgrade) = outcome else {
         panic!("sent");
     };
+}
+
+#[tokio::test]
+async fn connections_that_are_idle_for_too_long_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, mut closed) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let mut sent = Vec::new();
+                tcp.read_to_end(&mut sent).await.unwrap();
+                sender.send(()).unwrap();
+            });
+        }
+    });
+    for scheme in ["http", "h2c"] {
+        let app = upstreams(&format!("endpoints = ['{scheme}://{address}']"));
+        let app = app.unwrap().named("app").unwrap();
+        let target = Arc::clone(&app.core.targets()[0]);
+        let now = Monotonic::read();
+        let (channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
+        assert_eq!(age, Age::New);
+        let place = target.try_enter().unwrap();
+        Occupancy { place, channel }.release();
+        let later = |seconds| now.after(std::time::Duration::from_secs(seconds));
+        // The connection's own task, on this thread too, says that it is ready.
+        tokio::task::yield_now().await;
+        target.sweep(later(1));
+        target.sweep(later(29));
+        let (channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
+        assert_eq!(age, Age::Used);
+        // In use, however long: it does not count as idle.
+        target.sweep(later(100));
+        let place = target.try_enter().unwrap();
+        Occupancy { place, channel }.release();
+        assert!(closed.try_recv().is_err());
+        target.sweep(later(200));
+        target.sweep(later(231));
+        let end = timeout(std::time::Duration::from_secs(10), closed.recv()).await;
+        end.expect("still open").unwrap();
+    }
 }
