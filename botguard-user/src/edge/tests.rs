@@ -48,6 +48,8 @@ mod passing;
 mod proxied;
 mod reloading;
 mod smuggling;
+mod upstream_failing;
+mod upstream_kinds;
 mod websocket;
 
 /// What the gate was asked and told, in order.
@@ -167,11 +169,13 @@ struct Running {
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
+    upstreams: Upstreams,
 }
 
 /// Starts an edge before `endpoints`, with more `[upstream]` and `[[listener]]` lines.
 async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) -> Running {
-    start_behind(endpoints, upstream, listener, Trust::default()).await
+    let endpoints: Vec<_> = endpoints.iter().map(|at| format!("http://{at}")).collect();
+    start_at(&endpoints, upstream, listener, Trust::default()).await
 }
 
 /// The same, with proxies that are trusted.
@@ -181,6 +185,12 @@ async fn start_behind(
     listener: &str,
     trust: Trust,
 ) -> Running {
+    let endpoints: Vec<_> = endpoints.iter().map(|at| format!("http://{at}")).collect();
+    start_at(&endpoints, upstream, listener, trust).await
+}
+
+/// The same, before endpoints of any kind.
+async fn start_at(endpoints: &[String], upstream: &str, listener: &str, trust: Trust) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
@@ -190,7 +200,6 @@ async fn start_behind(
     )
     .unwrap();
 
-    let endpoints: Vec<_> = endpoints.iter().map(|at| format!("http://{at}")).collect();
     let upstream = toml::from_str(&format!("endpoints = {endpoints:?}\n{upstream}")).unwrap();
     let upstreams = Upstreams::new(&BTreeMap::from([("app".to_owned(), upstream)])).unwrap();
     let listener = toml::from_str(&format!(
@@ -234,6 +243,7 @@ async fn start_behind(
         shutdown,
         served,
         client: Arc::new(client),
+        upstreams,
     }
 }
 

@@ -34,7 +34,6 @@ fn every_key_of_later_work_is_named_with_its_line() {
     for key in [
         "route[1].kind",
         "route[1].login",
-        "[upstream.app] health",
         "[identity] user: nobody vouches",
     ] {
         let line = warnings.lines().find(|line| line.contains(key));

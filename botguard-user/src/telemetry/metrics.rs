@@ -16,6 +16,7 @@ const REQUESTS: &str = "botguard_requests_total";
 const DECISIONS: &str = "botguard_decisions_total";
 const SIGNALS: &str = "botguard_signals_total";
 const UPSTREAM_SECONDS: &str = "botguard_upstream_seconds";
+const UPSTREAM_ENDPOINT_UP: &str = "botguard_upstream_endpoint_up";
 const KERNEL_PACKETS: &str = "botguard_kernel_packets_total";
 const KERNEL_ENTRIES: &str = "botguard_kernel_entries";
 const KERNEL_RULE_PACKETS: &str = "botguard_kernel_rule_packets_total";
@@ -83,6 +84,10 @@ pub(super) fn describe() {
         UPSTREAM_SECONDS,
         Unit::Seconds,
         "Time to the head of the upstream's response."
+    );
+    describe_gauge!(
+        UPSTREAM_ENDPOINT_UP,
+        "1 while requests are offered to the endpoint, at one of its addresses at least."
     );
     describe_counter!(KERNEL_PACKETS, "Packets by the kernel filter's way out.");
     describe_counter!(

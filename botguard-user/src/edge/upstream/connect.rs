@@ -86,7 +86,7 @@ impl Stream {
         n_streams: &Arc<AtomicUsize>,
     ) -> Option<Self> {
         let joined = n_streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-            (n < MAX_STREAMS).then_some(n + 1)
+            (n < MAX_STREAMS as usize).then_some(n + 1)
         });
         joined.is_ok().then(|| Self {
             sender: sender.clone(),
@@ -154,7 +154,7 @@ where
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(STREAM_WINDOW_BYTES * MAX_STREAMS as u32)
+        .initial_connection_window_size(STREAM_WINDOW_BYTES * MAX_STREAMS)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
@@ -169,7 +169,7 @@ where
 }
 
 /// Requests on one HTTP/2 connection: what RFC 9113 section 6.5.2 asks servers to allow at least.
-pub(super) const MAX_STREAMS: usize = 100;
+pub(super) const MAX_STREAMS: u32 = 100;
 
 /// Response bytes that wait for one client. A connection has room for this of every stream, so
 /// that clients who do not read do not keep those waiting who do.

@@ -73,12 +73,12 @@ impl Core {
         }
         let is_tls = |endpoint: &Arc<Endpoint>| endpoint.protocol() == Protocol::Tls;
         let client = (endpoints.iter().any(is_tls))
-            .then(|| ClientTls::load(&settings.tls))
+            .then(|| ClientTls::load(&settings.tls).map_err(Box::new))
             .transpose()?;
         let tls = endpoints.iter().map(|endpoint| {
             let client = client.as_ref().filter(|_| is_tls(endpoint));
             let named = client.map(|client| {
-                let name = client.server_name(&endpoint.host())?;
+                let name = client.server_name(&endpoint.host()).map_err(Box::new)?;
                 Ok::<_, UpstreamProblem>((client.clone(), name))
             });
             named.transpose()

@@ -237,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_an_endpoint_or_refused(text in "(https?|h2c|unix|x)?:?/{0,3}.{0,40}") {
+        fn any_text_is_an_endpoint_or_refused(text in "((https?|h2c|x)://|unix:)?[a-z0-9.:@/\\[\\]-]{0,12}.{0,3}") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string(), text);
                 prop_assert!(endpoint.authority().parse::<http::uri::Authority>().is_ok());

@@ -45,6 +45,7 @@ impl Sending {
     pub(super) async fn send(&self, place: Place, mut request: Request<RequestBody>) -> Outcome {
         let target = Arc::clone(place.target());
         let mut oldest = Age::Used;
+        let mut n_closed = 0;
         loop {
             let (mut channel, age) = match target.channel(self.need, oldest).await {
                 Ok(found) => found,
@@ -68,9 +69,13 @@ impl Sending {
                 Err(failure) => return Outcome::Failed(failure),
             };
             match (error.take_message(), age) {
-                // It was closed while it was kept. One is made now, which cannot have been.
+                // It was closed while it was kept, and so may be the next; then one is made, which
+                // cannot have been. Many who share a connection so find the one that replaces it.
                 (Some(unsent), Age::Used) => {
-                    oldest = Age::New;
+                    n_closed += 1;
+                    if n_closed > 1 {
+                        oldest = Age::New;
+                    }
                     request = unsent;
                 }
                 (Some(unsent), Age::New) => {

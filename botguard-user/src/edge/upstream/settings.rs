@@ -242,7 +242,7 @@ pub(super) enum UpstreamProblem {
     #[error(transparent)]
     Keys(#[from] SigningKeysError),
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] Box<TlsError>),
 }
 
 const fn one_second() -> Span {

@@ -39,6 +39,7 @@ pub(super) struct Target {
     places: Option<Places>,
     /// HTTP/1.1 connections without a request, the longest idle first.
     idle: Mutex<Vec<Idle>>,
+    /// HTTP/2 connections.
     shared: Mutex<Vec<Shared>>,
     /// Whether HTTP/2 was spoken last.
     speaks_http2: AtomicBool,
@@ -58,6 +59,8 @@ struct Idle {
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
     n_streams: Arc<AtomicUsize>,
+    /// When it was first seen without a request, since its last.
+    idle_since: Option<Monotonic>,
 }
 
 struct Places {
@@ -124,7 +127,7 @@ impl Target {
         let places = common.max_connections.map(|max| Places {
             http1: Arc::new(Semaphore::new(places(max as usize))),
             http2: Arc::new(Semaphore::new(places(
-                (max as usize).saturating_mul(MAX_STREAMS),
+                (max as usize).saturating_mul(MAX_STREAMS as usize),
             ))),
         });
         Self {
@@ -225,7 +228,9 @@ impl Target {
                     .map(|channel| (channel, Age::New));
             }
             let _alone = self.opening.lock().await;
-            if let Some(stream) = self.join() {
+            if oldest == Age::Used
+                && let Some(stream) = self.join()
+            {
                 return Ok((Channel::Http2(stream), Age::Used));
             }
             self.connector
@@ -259,6 +264,7 @@ impl Target {
                 self.shared.lock().push(Shared {
                     sender: stream.sender.clone(),
                     n_streams: Arc::clone(stream.n_streams()),
+                    idle_since: None,
                 });
             }
             Channel::Http1(_) if need == Need::Any => {
@@ -312,7 +318,14 @@ impl Target {
         });
         drop(idle);
         let mut shared = self.shared.lock();
-        shared.retain(|shared| !shared.sender.is_closed());
+        shared.retain_mut(|shared| {
+            // Under the lock, so that none joins meanwhile.
+            let is_idle = shared.n_streams.load(Ordering::Relaxed) == 0;
+            let since = is_idle.then(|| shared.idle_since.unwrap_or(now));
+            shared.idle_since = since;
+            let expired = since.is_some_and(|since| now.since(since) > self.common.keep_idle);
+            !shared.sender.is_closed() && !expired
+        });
     }
 
     /// What a check found.

@@ -3,7 +3,13 @@
 
 use std::net::SocketAddr;
 
+use http::header::CONNECTION;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::target::{Age, Occupancy};
 use super::*;
+use crate::words::clock::Monotonic;
 
 fn upstreams(lines: &str) -> Result<Upstreams, UpstreamError> {
     let settings: UpstreamSettings = toml::from_str(lines).unwrap();
@@ -180,7 +186,119 @@ async fn names_are_looked_up_and_tasks_end_with_their_upstream() {
     let core = Arc::downgrade(&app.core);
     drop((upstreams, app));
     // Tasks end at their next turn; there is nothing else that this thread could run.
-    while core.upgrade().is_some() {
+    let ended = timeout(std::time::Duration::from_secs(10), async {
+        while core.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    });
+    ended.await.expect("they go on");
+}
+
+/// The head of a request, as it stands on the wire.
+async fn read_head(stream: &mut tokio::net::TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn a_protocol_is_switched_over_http1_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let head = read_head(&mut tcp).await.to_ascii_lowercase();
+        assert!(head.starts_with("get /socket http/1.1\r\n"), "{head}");
+        assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+        assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
+        let answer = b"HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello";
+        tcp.write_all(answer).await.unwrap();
+        let mut word = [0; 4];
+        tcp.read_exact(&mut word).await.unwrap();
+        tcp.write_all(&word).await.unwrap();
+    });
+    let send = async |endpoint: String| {
+        let app = upstreams(&format!("endpoints = ['{endpoint}']\nmax_connections = 1"));
+        let app = app.unwrap().named("app").unwrap();
+        let request = Request::get("http://app/socket")
+            .header(CONNECTION, "upgrade")
+            .header(UPGRADE, "websocket")
+            .body(RequestBody::Empty)
+            .unwrap();
+        let sending = Sending {
+            need: Need::Upgrade,
+            times: app.times,
+            flow: Flow::default(),
+        };
+        let place = app.core.targets()[0].try_enter().unwrap();
+        (app, sending.send(place, request).await)
+    };
+    let (app, outcome) = send(format!("http://{address}")).await;
+    let Outcome::Answered(mut response) = outcome else {
+        panic!("no answer");
+    };
+    assert_eq!(response.status(), 101);
+    let upgraded = hyper::upgrade::on(&mut response).await.unwrap();
+    let mut tunnel = hyper_util::rt::TokioIo::new(upgraded);
+    let mut word = [0; 5];
+    tunnel.read_exact(&mut word).await.unwrap();
+    assert_eq!(&word, b"hello");
+    tunnel.write_all(b"echo").await.unwrap();
+    tunnel.read_exact(&mut word[..4]).await.unwrap();
+    assert_eq!(&word[..4], b"echo");
+    // Whoever keeps the body keeps the place.
+    assert!(app.core.targets()[0].try_enter().is_none());
+    drop(response);
+    assert!(app.core.targets()[0].try_enter().is_some());
+    assert_eq!(app.core.targets()[0].n_idle(), 0);
+
+    let (_app, outcome) = send(format!("h2c://{address}")).await;
+    let Outcome::NotSent(_, UpstreamFailure::NoUpgrade) = outcome else {
+        panic!("sent");
+    };
+}
+
+#[tokio::test]
+async fn connections_that_are_idle_for_too_long_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, mut closed) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let mut sent = Vec::new();
+                tcp.read_to_end(&mut sent).await.unwrap();
+                sender.send(()).unwrap();
+            });
+        }
+    });
+    for scheme in ["http", "h2c"] {
+        let app = upstreams(&format!("endpoints = ['{scheme}://{address}']"));
+        let app = app.unwrap().named("app").unwrap();
+        let target = Arc::clone(&app.core.targets()[0]);
+        let now = Monotonic::read();
+        let (channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
+        assert_eq!(age, Age::New);
+        let place = target.try_enter().unwrap();
+        Occupancy { place, channel }.release();
+        let later = |seconds| now.after(std::time::Duration::from_secs(seconds));
+        // The connection's own task, on this thread too, says that it is ready.
         tokio::task::yield_now().await;
+        target.sweep(later(1));
+        target.sweep(later(29));
+        let (channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
+        assert_eq!(age, Age::Used);
+        // In use, however long: it does not count as idle.
+        target.sweep(later(100));
+        let place = target.try_enter().unwrap();
+        Occupancy { place, channel }.release();
+        assert!(closed.try_recv().is_err());
+        target.sweep(later(200));
+        target.sweep(later(231));
+        let end = timeout(std::time::Duration::from_secs(10), closed.recv()).await;
+        end.expect("still open").unwrap();
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum RequestBody {
 }
 
 /// How far a request's body is.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Flow {
     bytes: RequestBytes,
     /// Whether the connection asked for more, and the client had none.
