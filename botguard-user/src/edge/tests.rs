@@ -44,6 +44,7 @@ mod banning;
 mod breaking;
 mod denying;
 mod hostile_http2;
+mod limits;
 mod passing;
 mod proxied;
 mod reloading;
@@ -113,6 +114,11 @@ impl Gate for Recorder {
         } else {
             Closing::Keep
         }
+    }
+
+    fn doubled_secret(&self, parts: &http::request::Parts) -> Option<String> {
+        let mut keys = parts.headers.get_all("x-api-key").iter();
+        keys.nth(1).map(|_| "header:x-api-key".to_owned())
     }
 
     fn refused(&self, request: &RefusedRequest<'_>) -> Option<Arc<str>> {
