@@ -2,6 +2,7 @@
 //! its CLI.
 
 use std::fs::File;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
@@ -99,7 +100,32 @@ impl Botguard {
         self.start_with(lab, "info", &["--take-over"])
     }
 
+    /// The same started by a service manager that listens on `notify` and passes `kept`, which are
+    /// not close-on-exec, as `sd_listen_fds(3)` has it.
+    pub fn start_as_service(&self, lab: &Lab, notify: &Path, kept: &[OwnedFd]) -> Result<Daemon> {
+        let numbers = (3..).zip(kept);
+        let redirections = numbers.map(|(number, fd)| format!(" {number}<&{}", fd.as_raw_fd()));
+        let script = format!(
+            "exec{}; export LISTEN_FDS={} LISTEN_PID=$$ NOTIFY_SOCKET='{}'; exec \"$@\"",
+            redirections.collect::<String>(),
+            kept.len(),
+            notify.display()
+        );
+        self.start_through(&["bash", "-c", &script, "bash"], lab, "info", &[])
+    }
+
     fn start_with(&self, lab: &Lab, filter: &str, arguments: &[&str]) -> Result<Daemon> {
+        self.start_through(&[], lab, filter, arguments)
+    }
+
+    /// `wrapper` runs what follows it, in its own place.
+    fn start_through(
+        &self,
+        wrapper: &[&str],
+        lab: &Lab,
+        filter: &str,
+        arguments: &[&str],
+    ) -> Result<Daemon> {
         let log = lab.directory().join("daemon.log");
         let output = File::options().create(true).append(true).open(&log)?;
         // A demo that is killed takes its daemon with it.
@@ -107,7 +133,7 @@ impl Botguard {
         command.args(["--pdeathsig", "KILL", "--"]);
         // A low soft limit of open files, as a shell's, wherever the test runs.
         command.args(["prlimit", "--nofile=512:", "--"]);
-        command.arg(&self.binary);
+        command.args(wrapper).arg(&self.binary);
         command
             .arg("run")
             .args(arguments)

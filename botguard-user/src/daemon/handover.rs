@@ -328,11 +328,16 @@ mod tests {
             CancellationToken::new(),
         ));
         // Who asks for something else, or goes away, changes nothing.
-        for wrong in ["take over 9\n", "", "take over 1\n"] {
-            let mut stream = UnixStream::connect(path(&state_dir)).unwrap();
-            stream.write_all(wrong.as_bytes()).unwrap();
-        }
-        let next = tokio::task::spawn_blocking(move || take_over(&state_dir).unwrap().unwrap());
+        let next = tokio::task::spawn_blocking(move || {
+            for wrong in ["take over 9\n", "", REQUEST] {
+                let mut stream = UnixStream::connect(path(&state_dir)).unwrap();
+                stream.write_all(wrong.as_bytes()).unwrap();
+                if wrong == REQUEST {
+                    assert_eq!(receive(&stream).unwrap().len(), 2);
+                }
+            }
+            take_over(&state_dir).unwrap().unwrap()
+        });
         let (predecessor, handles) = next.await.unwrap();
         assert_eq!(addresses(handles), expected);
         let successor = serving.await.unwrap().unwrap();

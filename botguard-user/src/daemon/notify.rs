@@ -3,7 +3,6 @@
 //! in systemd.service(5)). Without `NOTIFY_SOCKET` in the environment nobody is told anything.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -133,16 +132,13 @@ fn kept_name(address: SocketAddr) -> String {
 
 impl Message {
     fn to_text(self, process: u32, now_us: u64) -> String {
-        let mut text = String::new();
-        // Writing into a string does not fail.
-        let _written = match self {
+        match self {
             // A process that has taken over is the main one from here on.
-            Self::Ready => write!(text, "READY=1\nMAINPID={process}\n"),
-            Self::Reloading => write!(text, "RELOADING=1\nMONOTONIC_USEC={now_us}\n"),
-            Self::Stopping => write!(text, "STOPPING=1\n"),
-            Self::Alive => write!(text, "WATCHDOG=1\n"),
-        };
-        text
+            Self::Ready => format!("READY=1\nMAINPID={process}\n"),
+            Self::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={now_us}\n"),
+            Self::Stopping => "STOPPING=1\n".to_owned(),
+            Self::Alive => "WATCHDOG=1\n".to_owned(),
+        }
     }
 }
 
