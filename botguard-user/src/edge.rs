@@ -28,6 +28,11 @@ pub mod connections;
 mod framing;
 mod stream;
 
+pub mod client_hello;
+pub mod header_shape;
+pub mod http2_fingerprint;
+pub mod ja4;
+
 mod denial;
 mod exchange;
 pub mod forwarded;
@@ -48,6 +53,8 @@ mod finish;
 pub mod identity;
 pub mod redact;
 
+#[cfg(test)]
+mod captures;
 #[cfg(test)]
 mod tests;
 
