@@ -32,6 +32,7 @@ pub mod client_hello;
 pub mod header_shape;
 pub mod http2_fingerprint;
 pub mod ja4;
+pub mod prints;
 
 mod denial;
 mod exchange;

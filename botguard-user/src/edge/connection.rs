@@ -27,6 +27,8 @@ use super::connections::{Live, Registration};
 use super::exchange::Exchange;
 use super::framing::Watched;
 use super::listener::Limits;
+use super::prints::tap::Tapped;
+use super::prints::{ConnectionPrints, HelloEar, OpeningEar};
 use super::stream::ClientStream;
 use super::upstream::Upstream;
 use crate::engine::decision::BanProposal;
@@ -48,14 +50,16 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let live = Arc::clone(registration.live());
+    let prints = Arc::new(ConnectionPrints::default());
     if let Ok(local) = tcp.local_addr()
-        && let Some(tls) = shake_hands(tcp, &site, &live, &shutdown).await
+        && let Some(tls) = shake_hands(tcp, &site, &live, &shutdown, &prints).await
     {
         let exchange = Arc::new(Exchange {
             site: Arc::clone(&site),
             live: Arc::clone(&live),
             peer: peer.ip(),
             local,
+            prints,
         });
         serve_http(tls, &site.limits, exchange, &shutdown).await;
     }
@@ -82,8 +86,10 @@ async fn shake_hands(
     site: &Site,
     live: &Live,
     shutdown: &CancellationToken,
-) -> Option<TlsStream<ClientStream>> {
+    prints: &Arc<ConnectionPrints>,
+) -> Option<Tls> {
     let stream = ClientStream::new(tcp, live.abort().clone(), site.limits.send_timeout);
+    let stream = Tapped::new(stream, HelloEar::new(prints));
     let failed = |kind: &'static str| {
         metrics::counter!("botguard_handshakes_failed_total", "kind" => kind).increment(1);
         None
@@ -106,19 +112,20 @@ async fn shake_hands(
 }
 
 async fn serve_http(
-    tls: TlsStream<ClientStream>,
+    tls: Tls,
     limits: &Limits,
     exchange: Arc<Exchange>,
     shutdown: &CancellationToken,
 ) {
     let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let live = Arc::clone(&exchange.live);
+    let opening = OpeningEar::new(&exchange.prints);
     let service = service_fn(move |request| {
         let exchange = Arc::clone(&exchange);
         async move { Ok::<_, Infallible>(exchange.answer(request).await) }
     });
     if http2 {
-        let io = TokioIo::new(tls);
+        let io = TokioIo::new(Tapped::new(tls, opening));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -203,12 +210,15 @@ enum State {
     Flushing,
 }
 
+/// A client's stream after TLS.
+type Tls = TlsStream<Tapped<ClientStream, HelloEar>>;
+
 /// What hyper's two kinds of connection have in common.
 trait Connection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::Connection<TokioIo<Watched<TlsStream<ClientStream>>>, S>
+impl<S> Connection for http1::Connection<TokioIo<Watched<Tls>>, S>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -218,7 +228,7 @@ where
     }
 }
 
-impl<S> Connection for http2::Connection<TokioIo<TlsStream<ClientStream>>, S, TokioExecutor>
+impl<S> Connection for http2::Connection<TokioIo<Tapped<Tls, OpeningEar>>, S, TokioExecutor>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -18,6 +18,7 @@ use super::finish::Finisher;
 use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
 use super::observe;
+use super::prints::ConnectionPrints;
 use super::problem::{self, Problem};
 use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
@@ -34,6 +35,7 @@ pub(super) struct Exchange {
     pub(super) live: Arc<Live>,
     pub(super) peer: IpAddr,
     pub(super) local: SocketAddr,
+    pub(super) prints: Arc<ConnectionPrints>,
 }
 
 impl Exchange {
@@ -57,6 +59,7 @@ impl Exchange {
         } else {
             Asks::Application
         };
+        let prints = self.prints.with(&parts.headers);
         let head = RequestHead {
             parts: &parts,
             path: &target.path,
@@ -64,6 +67,7 @@ impl Exchange {
             client,
             local: self.local,
             asks,
+            prints: &prints,
         };
         let admission = edge.gate.admit(&head);
         let bytes = RequestBytes::default();
@@ -178,6 +182,7 @@ impl Exchange {
             local: self.local,
             status: error.status().as_u16(),
             reason: &reason,
+            prints: &self.prints.with(&parts.headers),
         });
         Problem::from(error)
             .response(id.as_deref())

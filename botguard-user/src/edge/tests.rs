@@ -42,6 +42,7 @@ mod banning;
 mod breaking;
 mod denying;
 mod passing;
+mod printing;
 
 /// What the gate was asked and told, in order.
 #[derive(Debug, PartialEq)]
@@ -78,10 +79,13 @@ impl Gate for Recorder {
                 _ => None,
             },
             limit: limit(request.path),
-            upstream_headers: vec![(
-                HeaderName::from_static("botguard-request-id"),
-                HeaderValue::from_static("id-1"),
-            )],
+            upstream_headers: printing::and_prints(
+                request,
+                vec![(
+                    HeaderName::from_static("botguard-request-id"),
+                    HeaderValue::from_static("id-1"),
+                )],
+            ),
             request_id: Arc::from("id-1"),
         }
     }
