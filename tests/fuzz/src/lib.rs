@@ -1,4 +1,5 @@
-//! What must hold of any bytes that come from outside: packets, lists and tokens. A target in
+//! What must hold of any bytes that come from outside: packets, lists, tokens,
+//! ClientHellos. A target in
 //! `src/bin` is libFuzzer's loop around one `check` of this library, on the seeds beside it.
 //!
 //! `cargo xtask test` runs each target for a fixed number of runs. To look for longer:
@@ -7,6 +8,7 @@
 //! directory.
 #![forbid(unsafe_code)]
 
+pub mod client_hello;
 pub mod jwt;
 pub mod list;
 pub mod packet;
