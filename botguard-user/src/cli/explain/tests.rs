@@ -167,10 +167,7 @@ fn every_decision_says_what_would_change_it_and_how_to_undo_it() {
     };
     check(
         &|it| it.signals.push(looks("client_mismatch")),
-        &[
-            "client_mismatch",
-            "changed by  a User-Agent that says what the client is; if a proxy",
-        ],
+        &["changed by  a User-Agent that says what the client is; if a proxy"],
     );
     check(
         &|it| it.signals.push(looks("fingerprint_churn")),

@@ -34,6 +34,7 @@ mod challenge;
 mod counting;
 mod keys;
 mod limits;
+mod prints;
 
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
 

@@ -216,6 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn a_client_is_known_again_when_it_resumes_and_by_its_tls() {
+        let hasher = KeyHasher::new(&[1; 32]);
+        let curl = map(&[("user-agent", "curl/8")]);
+        let look = |client: &str, place| {
+            let prints = crate::edge::prints::Prints::captured(client, place, &curl);
+            hasher.fingerprint(&curl, prints.ja4())
+        };
+        assert_eq!(look("h2load", 0), look("h2load", 1));
+        assert_eq!(look("wrk", 0), look("wrk", 1));
+        let all = [
+            hasher.fingerprint(&curl, None),
+            look("h2load", 0),
+            look("wrk", 0),
+            look("chromium", 0),
+        ];
+        for (n, one) in all.iter().enumerate() {
+            assert!(!all[..n].contains(one), "{n}");
+        }
+    }
+
+    #[test]
     fn hashes_are_keyed_and_repeatable() {
         let one = KeyHasher::new(&[1; 32]);
         let other = KeyHasher::new(&[2; 32]);

@@ -7,8 +7,16 @@ use crate::edge::captures::{Capture, captures, openings};
 use crate::edge::gate::Asks;
 use crate::engine::prints::Browser;
 
-/// A request of `capture`, with `user_agent`, from a client that is known by `via`.
-fn seen(capture: &Capture, user_agent: &str, via: Via) -> PrintFacts {
+impl Prints {
+    /// Of a request with `headers` from the `place`th captured connection of `client`.
+    pub(crate) fn captured(client: &str, place: usize, headers: &HeaderMap) -> Self {
+        let captures = captures();
+        let mut of_client = captures.iter().filter(|it| it.client == client);
+        connection(of_client.nth(place).unwrap()).with(headers)
+    }
+}
+
+fn connection(capture: &Capture) -> Arc<ConnectionPrints> {
     let prints = Arc::new(ConnectionPrints::default());
     let mut ear = HelloEar::new(&prints);
     assert!(!ear.hear(&capture.bytes()), "{}", capture.client);
@@ -19,6 +27,12 @@ fn seen(capture: &Capture, user_agent: &str, via: Via) -> PrintFacts {
         let (first, rest) = bytes.split_at(30);
         assert!(ear.hear(first) && !ear.hear(rest), "{}", capture.client);
     }
+    prints
+}
+
+/// A request of `capture`, with `user_agent`, from a client that is known by `via`.
+fn seen(capture: &Capture, user_agent: &str, via: Via) -> PrintFacts {
+    let prints = connection(capture);
     let (mut parts, ()) = Request::get("/").body(()).unwrap().into_parts();
     for name in &capture.header_order {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
