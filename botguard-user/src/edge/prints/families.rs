@@ -189,6 +189,7 @@ mod tests {
         let google = "AppleWebKit/537.36 (KHTML, like Gecko; compatible; Googlebot/2.1; +http://www.google.com/bot.html) Chrome/150.0.0.0 Safari/537.36";
         check(&of("Linux", google), None);
         check(&of("compatible; Googlebot/2.1", ""), None);
+        check(&of("compatible; Whatever", chrome), None);
         check(&of("X11", "Chrome/x Safari/1"), Some((Chromium, 0, true)));
     }
 
