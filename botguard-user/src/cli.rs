@@ -138,13 +138,17 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
     let loaded = Loaded::read(&arguments.config)?;
     let mut source = None;
     let request = match &arguments.command {
-        Command::Run { check: true } => {
+        Command::Run { check: true, .. } => {
             let report = daemon::check(&loaded)?;
             show(arguments, &report)?;
             return Ok(Answer::Done);
         }
-        Command::Run { check: false } => {
-            daemon::run(loaded)?;
+        Command::Run { take_over, .. } => {
+            let succession = match take_over {
+                true => daemon::Succession::TakeOver,
+                false => daemon::Succession::First,
+            };
+            daemon::run(loaded, succession)?;
             return Ok(Answer::Done);
         }
         Command::Explain { request_id } => {

@@ -11,10 +11,13 @@
 pub mod enforcer;
 pub mod pipeline;
 
+mod certificates;
 mod check;
 mod crawler_lookups;
 mod data_files;
+mod handover;
 mod memory;
+mod notify;
 mod reload;
 mod reserved;
 mod running;
@@ -27,15 +30,22 @@ use std::time::Duration;
 
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
+use crate::edge::listener::Inherited;
 use crate::settings::{Loaded, SettingsError};
 
+use self::handover::{Handles, Successor};
+use self::notify::Message;
 use self::start::Started;
 
 pub use check::{CheckReport, check};
+pub use handover::HandoverError;
 pub use surroundings::{Lookup, boot_id, guard, local_listeners};
 
 /// Why the daemon did not start.
@@ -61,6 +71,9 @@ pub enum StartError {
     /// The kernel filter is required and cannot be attached.
     #[error("{0}; `[kernel] required = true` forbids to start without it")]
     Kernel(#[from] crate::enforcement::kernel::KernelError),
+    /// The running daemon does not hand over.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// A listener cannot be bound.
     #[error(transparent)]
     Bind(#[from] crate::edge::listener::BindError),
@@ -89,15 +102,31 @@ impl StartError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then lets running requests end.
-pub fn run(loaded: Loaded) -> Result<(), StartError> {
+/// What becomes of a daemon that runs already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Succession {
+    /// There must be none.
+    First,
+    /// It hands over its listening sockets and ends; there may be none.
+    TakeOver,
+}
+
+/// Runs until SIGTERM or SIGINT, or until the next daemon takes over; then lets running requests
+/// end.
+pub fn run(loaded: Loaded, succession: Succession) -> Result<(), StartError> {
+    // While there is one thread.
+    let inherited = Inherited::of_service_manager();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(loaded))
+    runtime.block_on(serve(loaded, succession, inherited))
 }
 
-async fn serve(loaded: Loaded) -> Result<(), StartError> {
+async fn serve(
+    loaded: Loaded,
+    succession: Succession,
+    inherited: Inherited,
+) -> Result<(), StartError> {
     // Before anything else, so that an early signal is not the default's end.
     let signals = Signals::catch()?;
     forbid_core_dumps()?;
@@ -109,9 +138,11 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
         socket,
         http,
         questions,
-    } = start::start(loaded).await?;
+        handover,
+    } = start::start(loaded, succession, inherited).await?;
 
     let shutdown = CancellationToken::new();
+    let offer = tokio::spawn(offer_handover(handover, shutdown.clone()));
     let admin_shutdown = CancellationToken::new();
     let operator: Arc<dyn admin::socket::Operator> = Arc::clone(&daemon) as _;
     let pages: Arc<dyn admin::http::Pages> = Arc::clone(&daemon) as _;
@@ -143,9 +174,16 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
             admin_shutdown.clone(),
         )),
         tokio::spawn(signals.obey(Arc::clone(&daemon), shutdown.clone())),
+        tokio::spawn({
+            let (daemon, shutdown) = (Arc::clone(&daemon), admin_shutdown.clone());
+            async move { daemon.manager.reassure(&shutdown).await }
+        }),
     ];
     tracing::info!(addresses = ?daemon.bound(), "ready");
-    listeners.serve(edge, shutdown, DRAIN).await;
+    daemon.manager.tell(Message::Ready);
+    let longest = daemon.started_with.drain.0;
+    let serving = tokio::spawn(listeners.serve(edge, shutdown, longest));
+    let successor = drain(&daemon, serving, offer).await;
 
     // The admin side goes last: an operator can watch the drain.
     admin_shutdown.cancel();
@@ -156,8 +194,53 @@ async fn serve(loaded: Loaded) -> Result<(), StartError> {
     }
     // The last reference: store and audit log write what is queued as they are dropped.
     drop(daemon);
+    // All is given up: the next daemon goes on with its start.
+    drop(successor);
     tracing::info!("stopped; the kernel filter stays");
     Ok(())
+}
+
+/// Ends, and `shutdown` with it, when the next daemon has taken the sockets.
+async fn offer_handover(
+    (door, handles): (UnixListener, Handles),
+    shutdown: CancellationToken,
+) -> Option<Successor> {
+    let successor = handover::serve(door, handles, shutdown.clone()).await;
+    if successor.is_some() {
+        tracing::info!("another daemon has taken over the listening sockets");
+    }
+    shutdown.cancel();
+    successor
+}
+
+/// Waits for the shutdown and lets `serving` run to its end; for no longer than [`HANDOVER_DRAIN`]
+/// where somebody waits for it.
+async fn drain(
+    daemon: &running::Daemon,
+    mut serving: JoinHandle<()>,
+    offer: JoinHandle<Option<Successor>>,
+) -> Option<Successor> {
+    // Ends with every shutdown. One that panicked has been printed, and handed nothing over.
+    let successor = offer.await.ok().flatten();
+    let ended = match successor {
+        None => {
+            daemon.manager.tell(Message::Stopping);
+            serving.await
+        }
+        // The service manager hears from the next daemon.
+        Some(_) => match timeout(HANDOVER_DRAIN, &mut serving).await {
+            Ok(ended) => ended,
+            Err(_elapsed) => {
+                let n_connections = daemon.connections.close_all().count();
+                tracing::warn!(n_connections, "the next daemon waits; closing what is left");
+                serving.await
+            }
+        },
+    };
+    if let Err(error) = ended {
+        tracing::error!(%error, "listeners");
+    }
+    successor
 }
 
 /// Memory holds keys, cookies and tokens of requests in flight: no core of it is ever written,
@@ -179,8 +262,8 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Longer than most requests; service managers kill after 90 s.
-const DRAIN: Duration = Duration::from_secs(30);
+/// New connections wait for as long; clients and load balancers give up after some ten seconds.
+const HANDOVER_DRAIN: Duration = Duration::from_secs(5);
 
 /// The signals that the daemon knows.
 struct Signals {
@@ -203,6 +286,7 @@ impl Signals {
         loop {
             // All arms are cancellation-safe: a signal that is not seen here is seen next time.
             tokio::select! {
+                () = shutdown.cancelled() => break,
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = self.hangup.recv() => reload(&daemon).await,
@@ -213,10 +297,12 @@ impl Signals {
     }
 }
 
-/// Reads files, so off the threads that serve.
+/// Told to the service manager, which waits for its end. Reads files, so off the threads that serve.
 async fn reload(daemon: &Arc<running::Daemon>) {
-    let daemon = Arc::clone(daemon);
-    let reloaded = tokio::task::spawn_blocking(move || daemon.reload_logged()).await;
+    daemon.manager.tell(Message::Reloading);
+    let reloading = Arc::clone(daemon);
+    let reloaded = tokio::task::spawn_blocking(move || reloading.reload_logged()).await;
+    daemon.manager.tell(Message::Ready);
     if let Err(error) = reloaded {
         tracing::error!(%error, "reload");
     }

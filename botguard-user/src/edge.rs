@@ -17,16 +17,22 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 pub mod gate;
 pub mod reserved;
 
 pub mod listener;
+pub mod site;
 pub mod tls;
 
 mod connection;
 pub mod connections;
-mod framing;
+mod control_frames;
+pub mod framing;
+pub mod proxy_protocol;
 mod stream;
+mod tunnel;
 
 pub mod client_hello;
 pub mod header_shape;
@@ -37,6 +43,7 @@ pub mod prints;
 mod denial;
 mod exchange;
 pub mod forwarded;
+pub mod hosts;
 mod problem;
 mod rate_limit;
 pub mod reader;
@@ -50,6 +57,7 @@ pub mod upstream;
 
 mod body;
 mod finish;
+mod pace;
 
 pub mod identity;
 pub mod redact;
@@ -67,7 +75,7 @@ pub struct Edge {
     /// Answers under the reserved prefix.
     pub reserved: Arc<dyn reserved::ReservedRoutes>,
     /// Whose word about client addresses is believed.
-    pub trust: Arc<trust::Trust>,
+    pub trust: Arc<ArcSwap<trust::Trust>>,
     /// Live connections by peer.
     pub connections: Arc<connections::Connections>,
 }

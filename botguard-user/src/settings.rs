@@ -10,6 +10,7 @@ pub mod suggestion;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -33,6 +34,7 @@ use crate::intel::IntelSettings;
 use crate::intel::crawlers::{CrawlerDnsSettings, CrawlerSettings};
 use crate::interaction::UiSettings;
 use crate::words::mode::Mode;
+use crate::words::units::Span;
 
 /// A mistake in the configuration. Names file, line where it is known, key and mend.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -54,6 +56,9 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// `off`, `log` or `enforce`: upper bound for every route and for the kernel.
     pub mode: Mode,
+    /// How long requests that run when the daemon is told to stop may go on; what is left is then
+    /// closed. Service managers kill after 90 s.
+    pub drain: Span,
     /// `[admin]`
     pub admin: AdminSettings,
     /// `[[listener]]`
@@ -98,6 +103,7 @@ impl Default for Settings {
         Self {
             state_dir: PathBuf::from("/var/lib/botguard"),
             mode: Mode::Enforce,
+            drain: Span(Duration::from_secs(30)),
             admin: AdminSettings::default(),
             listener: Vec::new(),
             upstream: BTreeMap::new(),
@@ -225,10 +231,13 @@ impl Settings {
     }
 
     fn resolve_paths(&mut self, base: &Path) {
-        let certificates = (self.listener.iter_mut())
-            .flat_map(|listener| &mut listener.certificate)
-            .flat_map(|certificate| [&mut certificate.cert, &mut certificate.key]);
-        let secrets = (self.upstream.values_mut()).filter_map(|up| up.secret_file.as_mut());
+        let certificates = (self.listener.iter_mut()).flat_map(|listener| {
+            let pairs = listener.certificate.iter_mut();
+            let authorities = listener.client_certificates.iter_mut();
+            (pairs.flat_map(|pair| [&mut pair.cert, &mut pair.key]))
+                .chain(authorities.map(|clients| &mut clients.ca))
+        });
+        let secrets = (self.upstream.values_mut()).flat_map(UpstreamSettings::paths_mut);
         let token = self.admin.token_file.as_mut();
         let intel = [
             &mut self.intel.asn,

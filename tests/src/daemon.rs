@@ -91,6 +91,15 @@ impl Botguard {
 
     /// The same with a log of this filter (`BOTGUARD_LOG`).
     pub fn start_logging(&self, lab: &Lab, filter: &str) -> Result<Daemon> {
+        self.start_with(lab, filter, &[])
+    }
+
+    /// A daemon that takes over from the one that runs, which is to end by itself.
+    pub fn take_over(&self, lab: &Lab) -> Result<Daemon> {
+        self.start_with(lab, "info", &["--take-over"])
+    }
+
+    fn start_with(&self, lab: &Lab, filter: &str, arguments: &[&str]) -> Result<Daemon> {
         let log = lab.directory().join("daemon.log");
         let output = File::options().create(true).append(true).open(&log)?;
         // A demo that is killed takes its daemon with it.
@@ -99,7 +108,11 @@ impl Botguard {
         // A low soft limit of open files, as a shell's, wherever the test runs.
         command.args(["prlimit", "--nofile=512:", "--"]);
         command.arg(&self.binary);
-        command.arg("run").arg("--config").arg(&self.config);
+        command
+            .arg("run")
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config);
         command
             .env("BOTGUARD_LOG", filter)
             .stdin(Stdio::null())
@@ -115,7 +128,8 @@ impl Botguard {
             // Exit status 2 is a degraded daemon, which serves all the same; without a daemon the
             // status has none.
             let report: serde_json::Value = serde_json::from_slice(&status.stdout).ok()?;
-            report["daemon"].is_object().then_some(Ok(()))
+            // Not the one that it takes over from.
+            (report["daemon"]["pid"] == daemon.child.id()).then_some(Ok(()))
         })
         .map_err(|error| daemon.failure(&error.to_string()))??;
         Ok(daemon)
@@ -141,6 +155,15 @@ impl Daemon {
             return Err(self.failure(&format!("the daemon ended with {status}")));
         }
         Ok(())
+    }
+
+    /// Waits until it has ended by itself. Errors: it ended with a failure.
+    pub fn ended(mut self) -> Result<()> {
+        let status = self.child.wait()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(self.failure(&format!("the daemon ended with {status}"))),
+        }
     }
 
     /// Whether the process is gone.

@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod echo_app;
 pub mod host;
 pub mod lab;
 pub mod namespace;

@@ -19,7 +19,7 @@ struct Target {
 
 /// Some ten seconds each, where debug assertions are on; a run of `packet` has hundreds of
 /// verdicts.
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 7] = [
     Target {
         name: "fuzz-packet",
         n_runs: 100_000,
@@ -39,6 +39,21 @@ const TARGETS: [Target; 4] = [
         name: "fuzz-client-hello",
         n_runs: 200_000,
         most_bytes: 2_048,
+    },
+    Target {
+        name: "fuzz-framing",
+        n_runs: 200_000,
+        most_bytes: 512,
+    },
+    Target {
+        name: "fuzz-proxy",
+        n_runs: 500_000,
+        most_bytes: 256,
+    },
+    Target {
+        name: "fuzz-forwarded",
+        n_runs: 500_000,
+        most_bytes: 256,
     },
 ];
 

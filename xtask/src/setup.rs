@@ -62,8 +62,9 @@ pub fn run_for_bench() -> Result<()> {
 /// Packages for the compiler, and for building the linker.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
 /// Programs that the tests run, and that their build does (libFuzzer is C++); their packages.
-const COMMANDS: [(&str, &str); 3] = [
+const COMMANDS: [(&str, &str); 4] = [
     ("ip", "iproute2"),
+    ("h2load", "nghttp2-client"),
     ("g++", "g++"),
     // What a challenge is for is seen only in a real browser.
     ("chromium", "chromium"),
@@ -81,7 +82,7 @@ const LINKER_VERSION: &str = "0.13.0";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const BY_HAND: &str = "install by hand: rustup's nightly with rust-src (`rustup toolchain install \
     nightly --component rust-src`), bpf-linker (`cargo install bpf-linker --version 0.13.0`, with \
-    an LLVM as new as nightly's), g++, iproute2, and chromium";
+    an LLVM as new as nightly's), g++, iproute2, h2load, and chromium";
 
 fn install_packages() -> Result<()> {
     let mut packages: Vec<_> = missing_commands()

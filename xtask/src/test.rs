@@ -12,7 +12,8 @@ use crate::{fuzz, tidy};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Also the long counts: property tests with ten times as many cases, the daemon killed ten
-    /// times as often, fuzz targets with fifty times as many runs
+    /// times as often, a million rotating sources instead of a hundred thousand, fuzz targets with
+    /// fifty times as many runs
     #[arg(long)]
     full: bool,
 }
@@ -20,10 +21,10 @@ pub(crate) struct Arguments {
 /// Runs all steps; stops at the first failure.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     need_root()?;
-    let (cases, kills, fuzzing) = if arguments.full {
-        ("2560", "100", 50)
+    let (cases, kills, rotations, fuzzing) = if arguments.full {
+        ("2560", "100", "1000000", 50)
     } else {
-        ("256", "10", 1)
+        ("256", "10", "100000", 1)
     };
     let deny_warnings = [("RUSTDOCFLAGS", "-D warnings")];
     cargo(root, "format", &["fmt", "--all", "--check"], &[])?;
@@ -55,7 +56,11 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         root,
         "tests",
         &["test", "--no-fail-fast"],
-        &[("PROPTEST_CASES", cases), ("BOTGUARD_KILLS", kills)],
+        &[
+            ("PROPTEST_CASES", cases),
+            ("BOTGUARD_KILLS", kills),
+            ("BOTGUARD_ROTATIONS", rotations),
+        ],
     )?;
     fuzz::run(root, fuzzing)?;
     bench::smoke(root)

@@ -49,6 +49,10 @@ pub enum Command {
         /// Validate the configuration strictly and exit, without binding anything
         #[arg(long)]
         check: bool,
+        /// Take the listening sockets over from the daemon that runs on the same state directory,
+        /// which drains and ends; no connection is refused. Without one this is a plain start
+        #[arg(long, conflicts_with = "check")]
+        take_over: bool,
     },
     /// Take up the configuration anew, all or nothing, keeping connections and state
     Reload,

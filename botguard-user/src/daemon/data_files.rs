@@ -30,7 +30,7 @@ struct Stamp {
 
 /// The files of a group as they were at one look; `None` is one that is not there.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
+pub(super) struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 
 impl Stamps {
     fn of_networks(settings: &Settings) -> Self {
@@ -46,7 +46,16 @@ impl Stamps {
 
     fn of(paths: &[&Option<PathBuf>]) -> Self {
         let paths = paths.iter().filter_map(|path| path.as_ref());
-        Self(paths.map(|path| (path.clone(), stamp(path))).collect())
+        Self::of_files(paths.map(PathBuf::clone))
+    }
+
+    /// The files as they are now.
+    pub(super) fn of_files(paths: impl Iterator<Item = PathBuf>) -> Self {
+        let stamped = paths.map(|path| {
+            let stamp = stamp(&path);
+            (path, stamp)
+        });
+        Self(stamped.collect())
     }
 }
 
@@ -143,7 +152,7 @@ impl DataFiles {
 
 /// One group.
 #[derive(Debug)]
-struct Followed {
+pub(super) struct Followed {
     /// Of what is in force, or was refused.
     judged: Stamps,
     seen: Stamps,
@@ -151,7 +160,8 @@ struct Followed {
 }
 
 impl Followed {
-    fn new(stamps: Stamps) -> Self {
+    /// What is in force was read when the files were as `stamps`.
+    pub(super) fn new(stamps: Stamps) -> Self {
         Self {
             seen: stamps.clone(),
             judged: stamps,
@@ -160,14 +170,24 @@ impl Followed {
     }
 
     /// Whether they are to be read now.
-    fn look(&mut self, stamps: Stamps) -> bool {
+    pub(super) fn look(&mut self, stamps: Stamps) -> bool {
         let is_settled = stamps == self.seen;
         self.seen = stamps;
         is_settled && self.seen != self.judged
     }
 
+    /// Whether `stamps` are what was seen last.
+    pub(super) fn saw(&self, stamps: &Stamps) -> bool {
+        self.seen == *stamps
+    }
+
+    /// What is wrong with what is not in force.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     /// They are in force as they were at `stamps`.
-    fn accept(&mut self, stamps: Stamps) {
+    pub(super) fn accept(&mut self, stamps: Stamps) {
         *self = Self::new(stamps);
     }
 
@@ -177,8 +197,9 @@ impl Followed {
         self.problem = Some(problem);
     }
 
-    fn refuse_logged(&mut self, stamps: Stamps, problem: String) {
-        tracing::error!("data files changed, the old ones stay in force: {problem}");
+    /// [`Self::refuse`], said in the log.
+    pub(super) fn refuse_logged(&mut self, stamps: Stamps, problem: String) {
+        tracing::error!("files changed, the old ones stay in force: {problem}");
         self.refuse(stamps, problem);
     }
 }
@@ -220,6 +241,7 @@ fn look(daemon: &Daemon) {
     let loaded = daemon.loaded.load_full();
     look_at_networks(daemon, &loaded.settings);
     look_at_tokens(daemon, &loaded.settings.identity);
+    daemon.certificates.look();
 }
 
 fn look_at_networks(daemon: &Daemon, settings: &Settings) {

@@ -1,14 +1,18 @@
 //! Reload: the new configuration is parsed, checked and compiled as a whole before anything of it
 //! takes effect. Engine state, bans and connections stay.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::data_files::{self, AllStamps, Data};
+use super::certificates;
+use super::data_files::{self, AllStamps, Data, Stamps};
 use super::pipeline::View;
 use super::reserved;
 use super::running::Daemon;
 use super::surroundings::{Lookup, guard};
 use crate::admin::protocol::Done;
+use crate::edge::listener::{ListenerSettings, Prepared};
+use crate::edge::trust::Trust;
 use crate::engine::policy::Policy;
 use crate::settings::{Loaded, Settings, policy_hash};
 use crate::words::clock::Wall;
@@ -17,7 +21,9 @@ use crate::words::clock::Wall;
 pub(super) struct Fresh {
     loaded: Loaded,
     policy: Policy,
+    listeners: Vec<Prepared>,
     data: Data,
+    certificate_stamps: Stamps,
     now: Wall,
 }
 
@@ -28,13 +34,15 @@ pub(super) fn prepare(old: &Loaded, now: Wall) -> Result<Fresh, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let loaded = Loaded::read(old.document.path()).map_err(|error| text(&error))?;
     let policy = loaded.policy().map_err(|error| text(&error))?;
-    // Only to refuse what would not start again; the bound listeners stay as they are.
-    loaded.listeners().map_err(|error| text(&error))?;
+    let certificate_stamps = certificates::stamps(&loaded.settings.listener);
+    let listeners = loaded.listeners().map_err(|error| text(&error))?;
     let data = data_files::load(&loaded.settings)?;
     Ok(Fresh {
         loaded,
         policy,
+        listeners,
         data,
+        certificate_stamps,
         now,
     })
 }
@@ -51,7 +59,9 @@ impl Fresh {
         let live = names(last, Takes::Effect);
         let did = match live.as_str() {
             "" => {
-                "nothing that a reload takes up has changed; data files were read anew".to_owned()
+                "nothing that a reload takes up has changed; data files and certificates were read \
+                 anew"
+                    .to_owned()
             }
             _ => format!("changed: {live}"),
         };
@@ -61,10 +71,6 @@ impl Fresh {
             warnings.push(format!(
                 "changed, but in force only after a restart: {later}"
             ));
-        }
-        let settings = &self.loaded.settings;
-        if (settings.listener.iter()).any(|listener| !listener.certificate.is_empty()) {
-            warnings.push("certificates are read at the start only".to_owned());
         }
         warnings.extend(self.loaded.warnings());
         Done {
@@ -105,6 +111,9 @@ impl Fresh {
         {
             tracing::error!(%error, "[ui] stays as it was");
         }
+        daemon.trust.store(Arc::new(Trust::new(&settings.trust)));
+        (daemon.certificates).take_over(&self.listeners, self.certificate_stamps);
+        daemon.services.replace(self.listeners);
         daemon.loaded.store(Arc::new(self.loaded));
     }
 }
@@ -122,6 +131,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
     let Settings {
         state_dir,
         mode,
+        drain,
         admin,
         listener,
         upstream,
@@ -144,12 +154,18 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
     let all = [
         ("state_dir", Takes::Restart, *state_dir != old.state_dir),
         ("mode", Takes::Effect, *mode != old.mode),
+        ("drain", Takes::Restart, *drain != old.drain),
         ("[admin]", Takes::Restart, *admin != old.admin),
-        ("[[listener]]", Takes::Restart, *listener != old.listener),
-        ("[upstream]", Takes::Restart, *upstream != old.upstream),
+        (
+            "[[listener]] bind",
+            Takes::Restart,
+            !binds(listener).eq(binds(&old.listener)),
+        ),
+        ("[[listener]]", Takes::Effect, *listener != old.listener),
+        ("[upstream]", Takes::Effect, *upstream != old.upstream),
         (
             "[trust] proxies",
-            Takes::Restart,
+            Takes::Effect,
             trust.proxies != old.trust.proxies,
         ),
         (
@@ -186,6 +202,10 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         .collect()
 }
 
+fn binds(listeners: &[ListenerSettings]) -> impl Iterator<Item = SocketAddr> + '_ {
+    listeners.iter().map(|listener| listener.bind)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -218,7 +238,23 @@ mod tests {
         check(
             "",
             "[trust]\nproxies = [\"192.0.2.1\"]\n[ui]\norigins = [\"https://a.example\"]",
-            &[("[trust] proxies", Takes::Restart), ("[ui]", Takes::Effect)],
+            &[("[trust] proxies", Takes::Effect), ("[ui]", Takes::Effect)],
+        );
+        let listener = |bind: &str, more: &str| {
+            format!("[[listener]]\nbind = \"{bind}\"\nupstream = \"a\"\n{more}")
+        };
+        check(
+            &listener("127.0.0.1:1", ""),
+            &listener("127.0.0.1:1", "max_connections = 9"),
+            &[("[[listener]]", Takes::Effect)],
+        );
+        check(
+            &listener("127.0.0.1:1", ""),
+            &listener("127.0.0.1:2", ""),
+            &[
+                ("[[listener]] bind", Takes::Restart),
+                ("[[listener]]", Takes::Effect),
+            ],
         );
     }
 }

@@ -7,9 +7,11 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use parking_lot::Mutex;
 
+use super::certificates::ServerCertificates;
 use super::data_files::DataFiles;
 use super::enforcer::Enforcer;
 use super::memory::{Keeping, Memory, Patience};
+use super::notify::ServiceManager;
 use super::pipeline::Pipeline;
 use super::reload;
 use super::reserved::Reserved;
@@ -20,6 +22,8 @@ use crate::admin::socket::{Actor, Operator};
 use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::connections::Connections;
+use crate::edge::site::Services;
+use crate::edge::trust::Trust;
 use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
@@ -32,6 +36,10 @@ use crate::words::mode::Mode;
 /// Everything that lives as long as the daemon.
 pub(super) struct Daemon {
     pub(super) connections: Arc<Connections>,
+    /// Listeners, for a reload.
+    pub(super) services: Services,
+    /// Whose word about client addresses is believed.
+    pub(super) trust: Arc<ArcSwap<Trust>>,
     pub(super) enforcer: Arc<Enforcer>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reserved: Arc<Reserved>,
@@ -42,6 +50,10 @@ pub(super) struct Daemon {
     pub(super) metrics: MetricsPage,
     /// Bound addresses, in the order of the settings.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Who has started this process, if it wants to hear from it.
+    pub(super) manager: ServiceManager,
+    /// What listeners identify themselves by.
+    pub(super) certificates: ServerCertificates,
     /// What is known of networks, and what is wrong with it.
     pub(super) data_files: Mutex<DataFiles>,
     /// Of the admin port.
@@ -147,6 +159,13 @@ impl Operator for Daemon {
 
 impl Running for Daemon {
     fn status(&self) -> DaemonStatus {
+        let loaded = self.loaded.load();
+        let upstream_now = |bind: SocketAddr, started_with: &str| {
+            let mut listeners = loaded.settings.listener.iter();
+            let now = listeners.find(|listener| listener.bind == bind);
+            now.map_or(started_with, |listener| &listener.upstream)
+                .to_owned()
+        };
         let listeners = self.started_with.listener.iter().zip(&self.addresses);
         let view = self.pipeline.view();
         let data_files = view.intel.files().into_iter().chain(view.tokens.files());
@@ -158,7 +177,7 @@ impl Running for Daemon {
             listeners: listeners
                 .map(|(listener, address)| ListenerStatus {
                     bind: address.to_string(),
-                    upstream: listener.upstream.clone(),
+                    upstream: upstream_now(listener.bind, &listener.upstream),
                 })
                 .collect(),
             http: self.http.to_string(),
@@ -191,6 +210,7 @@ impl Running for Daemon {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.audit.problems();
         problems.extend(self.data_files.lock().problems());
+        problems.extend(self.certificates.problem());
         problems
     }
 

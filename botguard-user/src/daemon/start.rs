@@ -1,5 +1,6 @@
 //! The start, in its order.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +9,24 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
-use super::StartError;
+use super::certificates::{self, ServerCertificates};
 use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
+use super::handover::{self, Handles};
 use super::memory::Memory;
+use super::notify::ServiceManager;
 use super::pipeline::{Pipeline, View};
 use super::reserved::{self, Reserved};
 use super::running::Daemon;
 use super::surroundings::{Lookup, boot_id, guard, local_listeners};
+use super::{StartError, Succession};
 use crate::admin;
 use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::Edge;
 use crate::edge::connections::Connections;
 use crate::edge::identity::KeyHasher;
-use crate::edge::listener::Listeners;
+use crate::edge::listener::{Inherited, Listeners};
 use crate::edge::trust::Trust;
 use crate::intel::crawlers::{Lookups, NameLookup};
 use crate::settings::{Loaded, policy_hash};
@@ -41,31 +45,45 @@ pub(super) struct Started {
     pub(super) http: TcpListener,
     /// Addresses of crawlers to be looked up.
     pub(super) questions: mpsc::Receiver<NameLookup>,
+    /// Where the next daemon asks, and what it then gets.
+    pub(super) handover: (UnixListener, Handles),
 }
 
 /// How long the start waits for a command that has the store at this moment.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
+pub(super) async fn start(
+    loaded: Loaded,
+    succession: Succession,
+    mut inherited: Inherited,
+) -> Result<Started, StartError> {
     let now = Now::read();
     let settings = &loaded.settings;
     // What can be wrong with the configuration is found before anything is touched.
     let policy = loaded.policy()?;
+    let certificate_stamps = certificates::stamps(&settings.listener);
     let prepared = loaded.listeners()?;
+    let certificates = ServerCertificates::new(&prepared, certificate_stamps);
     let token = Token::configured(settings.admin.token_file.as_deref())?;
     let metrics = MetricsPage::install()?;
+    let Data {
+        intel,
+        tokens,
+        stamps,
+    } = data_files::load(settings).map_err(StartError::Data)?;
 
+    // The last thing before the first that a running daemon has to give up.
+    if succession == Succession::TakeOver
+        && let Some(sockets) = take_over(&settings.state_dir).await?
+    {
+        inherited.extend(sockets);
+    }
     let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now.wall)?;
     let secrets = Secrets::load_or_create(&settings.state_dir)?;
     for warning in loaded.warnings() {
         tracing::warn!("{warning}");
     }
     let audit = Arc::new(AuditLog::start(&settings.audit, now.wall)?);
-    let Data {
-        intel,
-        tokens,
-        stamps,
-    } = data_files::load(settings).map_err(StartError::Data)?;
 
     let mut kernel = KernelSide::attach(&settings.kernel)?;
     let binds: Vec<_> = settings
@@ -97,9 +115,23 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
 
     let socket = admin::socket::bind(&settings.admin.socket)?;
     let http = admin::http::bind(settings.admin.http).await?;
-    let listeners = Listeners::bind(prepared).await?;
+    let listeners = Listeners::bind_or_take(prepared, &mut inherited).await?;
     // Now that a port 0 has a number.
     let addresses = listeners.addresses();
+    let handles = listeners.handles()?;
+    let manager = ServiceManager::of_environment();
+    for address in inherited.addresses() {
+        tracing::warn!(%address, "a listening socket was inherited that no [[listener]] has; closed");
+        manager.forget(address);
+    }
+    drop(inherited);
+    for (address, handle) in addresses.iter().zip(&handles) {
+        manager.keep(*address, handle);
+    }
+    let handover = (
+        handover::bind(&settings.state_dir)?,
+        Handles::new(Mutex::new(handles)),
+    );
     enforcer.set_listeners(&local_listeners(&addresses));
 
     let (lookups, questions) = Lookups::new();
@@ -125,14 +157,17 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
     pipeline.recall(enforcer.present(), &memos);
     let reserved = Arc::new(Reserved::new(Arc::clone(&pipeline), settings)?);
     let connections = Arc::new(Connections::default());
+    let trust = Arc::new(ArcSwap::from_pointee(Trust::new(&settings.trust)));
     let edge = Edge {
         gate: Arc::clone(&pipeline) as _,
         reserved: Arc::clone(&reserved) as _,
-        trust: Arc::new(Trust::new(&settings.trust)),
+        trust: Arc::clone(&trust),
         connections: Arc::clone(&connections),
     };
     let daemon = Arc::new(Daemon {
         connections,
+        services: listeners.services(),
+        trust,
         enforcer,
         pipeline,
         reserved,
@@ -141,6 +176,8 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         token: Arc::new(ArcSwapOption::from(token.map(Arc::new))),
         metrics,
         addresses,
+        manager,
+        certificates,
         data_files: Mutex::new(DataFiles::new(stamps)),
         http: http.local_addr()?,
         started: now.monotonic,
@@ -154,5 +191,17 @@ pub(super) async fn start(loaded: Loaded) -> Result<Started, StartError> {
         socket,
         http,
         questions,
+        handover,
     })
+}
+
+/// The sockets of the running daemon, once it has given up everything else; `None` if there is none.
+async fn take_over(state_dir: &Path) -> Result<Option<Inherited>, StartError> {
+    let Some((predecessor, sockets)) = handover::take_over(state_dir)? else {
+        tracing::info!("no daemon runs that could be taken over from");
+        return Ok(None);
+    };
+    let ended = tokio::task::spawn_blocking(move || predecessor.ended());
+    ended.await.map_err(std::io::Error::other)??;
+    Ok(Some(Inherited::new(sockets)))
 }

@@ -1,10 +1,10 @@
 //! What the host looks like from here: who must never be banned, and where the listeners are.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use http::Uri;
 use ipnet::IpNet;
 
+use crate::edge::upstream::{Endpoint, EndpointPlace};
 use crate::enforcement::kernel::{LocalListener, Protocol, expand_wildcards};
 use crate::enforcement::never_block::{Guard, NeverBlock, own_addresses};
 use crate::settings::Settings;
@@ -58,21 +58,14 @@ pub fn local_listeners(binds: &[SocketAddr]) -> Vec<LocalListener> {
 
 /// Addresses of an endpoint; none where it has no name that can be looked up.
 fn upstream_networks(endpoint: &str, lookup: Lookup) -> Vec<IpNet> {
-    let Some(authority) = endpoint
-        .parse::<Uri>()
-        .ok()
-        .and_then(|uri| uri.into_parts().authority)
-    else {
+    let Ok(endpoint) = endpoint.parse::<Endpoint>() else {
         return Vec::new();
     };
-    let host = authority.host().trim_matches(['[', ']']);
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return vec![host_network(ip)];
-    }
-    if lookup == Lookup::None {
-        return Vec::new();
-    }
-    let port = authority.port_u16().unwrap_or(80);
+    let (host, port) = match endpoint.place() {
+        EndpointPlace::Address(address) => return vec![host_network(address.ip())],
+        EndpointPlace::Name { host, port } if lookup == Lookup::Names => (host.as_str(), *port),
+        EndpointPlace::Name { .. } | EndpointPlace::Unix(_) => return Vec::new(),
+    };
     let found = (host, port).to_socket_addrs();
     found.map_or_else(
         |error| {
@@ -100,6 +93,9 @@ mod tests {
         };
         check("http://192.0.2.1:3000", &["192.0.2.1/32"]);
         check("http://[2001:db8::1]:3000", &["2001:db8::1/128"]);
+        check("https://192.0.2.1", &["192.0.2.1/32"]);
+        check("h2c://192.0.2.1:50051", &["192.0.2.1/32"]);
+        check("unix:/run/app.sock", &[]);
         check("not an endpoint", &[]);
     }
     #[test]

@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 
 use super::finish::Finisher;
 use super::headers;
+use super::listener::BodyLimits;
+use super::pace::Pace;
+use super::upstream::{ResponseBody, ResponseBroken};
 
 /// The body of a response to the client.
 pub(super) struct ClientBody {
@@ -23,13 +26,13 @@ pub(super) struct ClientBody {
 }
 
 enum Source {
-    Upstream(Incoming),
+    Upstream(ResponseBody),
     Own(Full<Bytes>),
 }
 
 impl ClientBody {
     /// The upstream's body, which finishes the request at its end.
-    pub(super) const fn from_upstream(body: Incoming, finisher: Finisher) -> Self {
+    pub(super) const fn from_upstream(body: ResponseBody, finisher: Finisher) -> Self {
         Self {
             source: Source::Upstream(body),
             finisher: Some(finisher),
@@ -53,12 +56,12 @@ impl ClientBody {
 
 impl Body for ClientBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseBroken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
         let frame = match &mut self.source {
             Source::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
             Source::Own(body) => std::task::ready!(Pin::new(body).poll_frame(cx))
@@ -109,17 +112,32 @@ impl Drop for ClientBody {
 /// could not be made was never read, so that the next may try.
 #[derive(Clone)]
 pub(super) struct UpstreamBody {
-    incoming: Arc<Mutex<Incoming>>,
+    received: Arc<Mutex<Received>>,
     bytes: RequestBytes,
 }
 
+struct Received {
+    incoming: Incoming,
+    pace: Pace,
+}
+
+/// Why a request's body breaks off. The client's fault.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+    #[error("the client sends the body of its request too slowly")]
+    TooSlow,
+}
+
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, bytes: RequestBytes) -> Self {
+    pub(super) fn new(incoming: Incoming, bytes: RequestBytes, limits: BodyLimits) -> Self {
         if incoming.is_end_stream() {
             bytes.end();
         }
+        let pace = Pace::new(limits);
         Self {
-            incoming: Arc::new(Mutex::new(incoming)),
+            received: Arc::new(Mutex::new(Received { incoming, pace })),
             bytes,
         }
     }
@@ -131,35 +149,44 @@ impl UpstreamBody {
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // Never contended: clones are polled one after another.
-        let mut incoming = self.incoming.lock();
-        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let mut received = self.received.lock();
+        let Poll::Ready(frame) = Pin::new(&mut received.incoming).poll_frame(cx) else {
+            if self.bytes.is_answered() {
+                return Poll::Pending;
+            }
+            std::task::ready!(received.pace.poll_too_slow(cx));
+            self.bytes.give_up();
+            metrics::counter!("botguard_http_errors_total", "kind" => "slow_body").increment(1);
+            return Poll::Ready(Some(Err(BodyError::TooSlow)));
+        };
         match &frame {
             Some(Ok(frame)) => {
                 let data = frame.data_ref().map_or(0, Bytes::len);
                 self.bytes.add(data);
-                if incoming.is_end_stream() {
+                received.pace.arrived(data);
+                if received.incoming.is_end_stream() {
                     self.bytes.end();
                 }
             }
             Some(Err(_broken)) => self.bytes.break_off(),
             None => self.bytes.end(),
         }
-        Poll::Ready(frame.map(|frame| frame.map(with_clean_trailers)))
+        Poll::Ready(frame.map(|frame| Ok(with_clean_trailers(frame?))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.lock().is_end_stream()
+        self.received.lock().incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.lock().size_hint()
+        self.received.lock().incoming.size_hint()
     }
 }
 
@@ -172,6 +199,8 @@ struct Progress {
     count: AtomicU64,
     ended: AtomicBool,
     broken: AtomicBool,
+    too_slow: AtomicBool,
+    answered: AtomicBool,
 }
 
 impl RequestBytes {
@@ -190,6 +219,25 @@ impl RequestBytes {
     /// The client left in the middle of it, or framed it wrongly.
     pub(super) fn is_broken(&self) -> bool {
         self.0.broken.load(Ordering::Relaxed)
+    }
+
+    /// It came too slowly, and is not waited for any more.
+    pub(super) fn is_too_slow(&self) -> bool {
+        self.0.too_slow.load(Ordering::Relaxed)
+    }
+
+    /// The response has begun: from here on, the body may come when it likes.
+    pub(super) fn answered(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
+    }
+
+    fn is_answered(&self) -> bool {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
+    fn give_up(&self) {
+        self.0.too_slow.store(true, Ordering::Relaxed);
+        self.break_off();
     }
 
     fn break_off(&self) {

@@ -1,14 +1,16 @@
-//! One client connection from its acceptance to its end: TLS, then HTTP/2 or HTTP/1.1 by ALPN.
+//! One client connection from its acceptance to its end: TLS, then HTTP/2 or HTTP/1.1 by ALPN, and
+//! a WebSocket if HTTP/1.1 ends in one.
 //!
 //! When a response earned the peer a ban, it ends here: the response is flushed, this connection
 //! is closed, all others of the peer are closed abortively, and only then is the gate told to
 //! settle, since the kernel will drop the peer's acknowledgements from there on.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::net::SocketAddr;
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -16,30 +18,25 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Edge;
 use super::body::ClientBody;
-use super::connections::{Live, Registration};
+use super::connections::{Live, Registration, SourcePlace};
+use super::control_frames::Counted;
 use super::exchange::Exchange;
-use super::framing::Watched;
-use super::listener::Limits;
+use super::framing::watched::Watched;
+use super::listener::{Limits, ProxyProtocol, per_source};
 use super::prints::tap::Tapped;
 use super::prints::{ConnectionPrints, HelloEar, OpeningEar};
+use super::proxy_protocol::Source;
+use super::proxy_protocol::reading::{self, ReadError};
+use super::site::{Service, Site};
 use super::stream::ClientStream;
-use super::upstream::Upstream;
 use crate::engine::decision::BanProposal;
-
-/// What all connections of one listener share.
-pub(super) struct Site {
-    pub(super) edge: Edge,
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) tls: TlsAcceptor,
-    pub(super) limits: Limits,
-}
 
 /// Serves `tcp` until it ends, is aborted, or has drained after `shutdown`.
 pub(super) async fn serve(
@@ -50,18 +47,24 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let live = Arc::clone(registration.live());
-    let prints = Arc::new(ConnectionPrints::default());
+    let service = site.service();
     if let Ok(local) = tcp.local_addr()
-        && let Some(tls) = shake_hands(tcp, &site, &live, &shutdown, &prints).await
+        && let Some(begun) = begin(tcp, peer.ip(), (&site, &service), &live, &shutdown).await
     {
         let exchange = Arc::new(Exchange {
             site: Arc::clone(&site),
             live: Arc::clone(&live),
             peer: peer.ip(),
+            told: begun.told,
             local,
-            prints,
+            prints: begun.prints,
         });
-        serve_http(tls, &site.limits, exchange, &shutdown).await;
+        serve_http(begun.tls, &service.limits, exchange, &shutdown).await;
+        if let Some(tunnel) = live.take_tunnel() {
+            tunnel
+                .carry(live.abort(), service.limits.tunnel_timeout)
+                .await;
+        }
     }
     // The socket is closed by now. First out of the registry, so that the ban does not wait for
     // this very connection.
@@ -81,35 +84,111 @@ async fn settle(edge: &Edge, ban: BanProposal) {
     edge.gate.settle(ban);
 }
 
-async fn shake_hands(
+/// A client's stream after TLS.
+type Tls = TlsStream<Tapped<ClientStream, HelloEar>>;
+
+/// A connection whose handshake is done.
+struct Begun {
+    tls: Tls,
+    /// What the client showed of itself so far.
+    prints: Arc<ConnectionPrints>,
+    /// Whom the peer's PROXY protocol header named.
+    told: Option<IpAddr>,
+    /// Of whoever it named.
+    _place: Option<SourcePlace>,
+}
+
+/// Why a connection did not begin.
+#[derive(Debug, thiserror::Error)]
+enum NotBegun {
+    #[error("the peer is no trusted proxy, and this listener takes connections from nobody else")]
+    NoProxy,
+    #[error(transparent)]
+    ProxyProtocol(#[from] ReadError),
+    #[error("the client that the proxy names has too many connections")]
+    PerSource,
+    #[error("too many handshakes are going on")]
+    Handshakes,
+    #[error("the handshake took too long")]
+    Timeout,
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[from] std::io::Error),
+}
+
+/// PROXY protocol header, if there has to be one, and TLS handshake.
+async fn begin(
     tcp: TcpStream,
-    site: &Site,
+    peer: IpAddr,
+    (site, service): (&Site, &Service),
     live: &Live,
     shutdown: &CancellationToken,
-    prints: &Arc<ConnectionPrints>,
-) -> Option<Tls> {
-    let stream = ClientStream::new(tcp, live.abort().clone(), site.limits.send_timeout);
-    let stream = Tapped::new(stream, HelloEar::new(prints));
-    let failed = |kind: &'static str| {
-        metrics::counter!("botguard_handshakes_failed_total", "kind" => kind).increment(1);
-        None
-    };
-    tokio::select! {
+) -> Option<Begun> {
+    let begun = timeout(
+        service.limits.handshake_timeout,
+        shake_hands(tcp, peer, (site, service), live),
+    );
+    let begun = tokio::select! {
         biased;
-        () = live.abort().cancelled() => None,
-        () = shutdown.cancelled() => None,
-        handshake = timeout(site.limits.handshake_timeout, site.tls.accept(stream)) => {
-            match handshake {
-                Ok(Ok(tls)) => Some(tls),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    failed("tls")
-                }
-                Err(_elapsed) => failed("timeout"),
-            }
+        () = live.abort().cancelled() => return None,
+        () = last_word(shutdown) => return None,
+        begun = begun => begun.unwrap_or(Err(NotBegun::Timeout)),
+    };
+    begun
+        .inspect_err(|error| {
+            tracing::debug!(%error, "a connection did not begin");
+            count_not_begun(error);
+        })
+        .ok()
+}
+
+async fn shake_hands(
+    mut tcp: TcpStream,
+    peer: IpAddr,
+    (site, service): (&Site, &Service),
+    live: &Live,
+) -> Result<Begun, NotBegun> {
+    let connections = &site.edge.connections;
+    let _handshake = connections
+        .begin_handshake(service.limits.max_handshakes)
+        .ok_or(NotBegun::Handshakes)?;
+    let mut told = None;
+    if service.limits.proxy_protocol == ProxyProtocol::Required {
+        if !site.edge.trust.load().is_proxy(peer) {
+            return Err(NotBegun::NoProxy);
+        }
+        if let Source::Address(ip) = reading::read(&mut tcp).await? {
+            told = Some(ip);
         }
     }
+    let place = told
+        .map(|ip| connections.count_source(ip, per_source(site, ip)))
+        .map(|place| place.ok_or(NotBegun::PerSource))
+        .transpose()?;
+    let stream = ClientStream::new(tcp, live.abort().clone(), service.limits.send_timeout);
+    let prints = Arc::new(ConnectionPrints::default());
+    let stream = Tapped::new(stream, HelloEar::new(&prints));
+    Ok(Begun {
+        tls: service.tls.accept(stream).await?,
+        prints,
+        told,
+        _place: place,
+    })
 }
+
+fn count_not_begun(error: &NotBegun) {
+    let (name, label, value) = match error {
+        NotBegun::NoProxy => (CONNECTIONS_REFUSED, "reason", "no_proxy"),
+        NotBegun::PerSource => (CONNECTIONS_REFUSED, "reason", "per_source"),
+        NotBegun::Handshakes => (CONNECTIONS_REFUSED, "reason", "handshakes"),
+        NotBegun::ProxyProtocol(_) => (HANDSHAKES_FAILED, "kind", "proxy_protocol"),
+        NotBegun::Timeout => (HANDSHAKES_FAILED, "kind", "timeout"),
+        NotBegun::Tls(_) => (HANDSHAKES_FAILED, "kind", "tls"),
+    };
+    metrics::counter!(name, label => value).increment(1);
+}
+
+const CONNECTIONS_REFUSED: &str = "botguard_connections_refused_total";
+const HANDSHAKES_FAILED: &str = "botguard_handshakes_failed_total";
 
 async fn serve_http(
     tls: Tls,
@@ -125,22 +204,28 @@ async fn serve_http(
         async move { Ok::<_, Infallible>(exchange.answer(request).await) }
     });
     if http2 {
-        let io = TokioIo::new(Tapped::new(tls, opening));
+        let io = TokioIo::new(Tapped::new(Counted::new(tls), opening));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+            .max_header_list_size(u32::try_from(limits.head.head_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .keep_alive_interval(limits.idle_timeout)
             .serve_connection(io, service);
         drive(connection, limits, &live, shutdown).await;
     } else {
-        let io = TokioIo::new(Watched::new(tls, Arc::clone(&live)));
+        let watched = Watched::new(tls, Arc::clone(&live), limits.head, limits.header_timeout);
+        let io = TokioIo::new(watched);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_header_size(limits.max_header_bytes)
-            .serve_connection(io, service);
+            // Heads reach hyper whole: what it waits for is the next one's arrival.
+            .header_read_timeout(limits.idle_timeout.saturating_add(limits.header_timeout))
+            .max_header_size(limits.head.head_bytes)
+            .max_headers(limits.head.fields)
+            .serve_connection(io, service)
+            .with_upgrades();
         drive(connection, limits, &live, shutdown).await;
     }
 }
@@ -173,7 +258,7 @@ async fn drive<C: Connection>(
                 flush.set(sleep(FLUSH_LIMIT));
                 connection.as_mut().graceful_shutdown();
             }
-            () = shutdown.cancelled(), if state == State::Serving => {
+            () = drain_begins(shutdown, live), if state == State::Serving => {
                 state = State::Draining;
                 idle.set(sleep(limits.header_timeout));
                 connection.as_mut().graceful_shutdown();
@@ -203,6 +288,25 @@ async fn drive<C: Connection>(
     }
 }
 
+/// Ends when the connection is to take no further request. A client that has just connected is
+/// answered once: it would take an end before the first answer for a failure, and could not know that
+/// it may try again.
+async fn drain_begins(shutdown: &CancellationToken, live: &Live) {
+    shutdown.cancelled().await;
+    // Looked at whenever the connection was polled, which is when requests begin.
+    let begun = poll_fn(|_context| match live.has_begun() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    });
+    let _begun_or_silent: Result<(), Elapsed> = timeout(LAST_WORD, begun).await;
+}
+
+/// Ends a while after the listener was shut: who came before it is still served.
+async fn last_word(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    sleep(LAST_WORD).await;
+}
+
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum State {
     Serving,
@@ -210,15 +314,12 @@ enum State {
     Flushing,
 }
 
-/// A client's stream after TLS.
-type Tls = TlsStream<Tapped<ClientStream, HelloEar>>;
-
 /// What hyper's two kinds of connection have in common.
 trait Connection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::Connection<TokioIo<Watched<Tls>>, S>
+impl<S> Connection for http1::UpgradeableConnection<TokioIo<Watched<Tls>>, S>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -228,7 +329,8 @@ where
     }
 }
 
-impl<S> Connection for http2::Connection<TokioIo<Tapped<Tls, OpeningEar>>, S, TokioExecutor>
+impl<S> Connection
+    for http2::Connection<TokioIo<Tapped<Counted<Tls>, OpeningEar>>, S, TokioExecutor>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -243,22 +345,52 @@ fn count_http_error(error: &hyper::Error) {
     let kind = if error.is_timeout() {
         "timeout"
     } else if error.is_parse() {
+        // hyper has answered it, or could not.
+        metrics::counter!(
+            "botguard_requests_refused_total", "status" => "400", "reason" => "unparsable"
+        )
+        .increment(1);
         "malformed"
     } else if error.is_user() {
         // The response's body failed: counted where it is finished.
         return;
     } else {
-        "broken"
+        flood(error).unwrap_or("broken")
     };
     tracing::debug!(%error, "HTTP connection failed");
     metrics::counter!("botguard_http_errors_total", "kind" => kind).increment(1);
 }
+
+/// The flood that h2 ended a connection for. It tells by the debug data of the GOAWAY that it sends.
+fn flood(error: &hyper::Error) -> Option<&'static str> {
+    let told = std::error::Error::source(error)?.to_string();
+    let floods = [
+        ("too_many_continuations", "continuation_flood"),
+        ("too_many_resets", "rapid_reset"),
+        ("too_many_internal_resets", "rapid_reset"),
+        ("too_many_data_frames", "data_flood"),
+    ];
+    floods
+        .iter()
+        .find_map(|(data, kind)| told.contains(data).then_some(*kind))
+}
+
+/// Streams of HTTP/2 that the client has reset before we looked at them: h2's own default, said
+/// here since CVE-2023-44487 (rapid reset) rests on it.
+const MAX_PENDING_RESETS: usize = 20;
+
+/// Streams of HTTP/2 that the client made us reset (RUSTSEC-2024-0003): hyper's own default.
+const MAX_LOCAL_RESETS: usize = 1_024;
 
 /// Concurrent requests of one HTTP/2 connection; nginx's and h2o's default as well.
 const MAX_STREAMS: u32 = 128;
 
 /// Response bytes buffered for one HTTP/2 stream whose client does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1_024;
+
+/// How long a client that has connected may take to shake hands, and to ask for something, once the
+/// listener is shut.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long a response that earned a ban may take to be flushed, before its connection is closed
 /// abortively as well.

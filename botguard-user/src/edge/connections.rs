@@ -1,4 +1,8 @@
-//! The live connections by peer, so that a ban can close them. Bounded by the listeners' limits.
+//! The live connections by peer, so that a ban can close them, and their number by source, so that
+//! none has too many. Bounded by the listeners' limits.
+//!
+//! A source is an address of IPv4, a /64 of IPv6: whoever has one address of it has them all. Where
+//! a proxy tells the client's address as the connection begins, that one's source is counted too.
 //!
 //! A connection is closed abortively by its own task: cancelling `Live`'s abort token makes the
 //! task drop the socket, which then sends RST (see `stream`). [`Closed::done`] waits for that.
@@ -8,11 +12,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::framing::Violation;
+use super::tunnel::Tunnel;
 use crate::engine::decision::BanProposal;
 use crate::words::address::{canonical, host_network};
 
@@ -21,6 +27,9 @@ use crate::words::address::{canonical, host_network};
 pub struct Connections {
     peers: Mutex<HashMap<IpAddr, HashMap<u64, Arc<Live>>>>,
     next: AtomicU64,
+    /// Connections by source; none is kept at zero.
+    sources: Mutex<HashMap<IpNet, usize>>,
+    handshakes: AtomicUsize,
 }
 
 impl Connections {
@@ -62,7 +71,7 @@ impl Connections {
     }
 
     /// Closes all, abortively; for the end of a drain.
-    pub(super) fn close_all(&self) -> Closed {
+    pub fn close_all(&self) -> Closed {
         let peers = self.peers.lock();
         let live = peers.values().flat_map(HashMap::values);
         Closed(
@@ -80,16 +89,14 @@ impl Connections {
         self.peers.lock().values().map(HashMap::len).sum()
     }
 
-    /// Enters a new connection, unless its peer has `limit` already.
+    /// Enters a new connection, unless its peer's source has `limit` already.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, limit: usize) -> Option<Registration> {
         let peer = canonical(peer);
+        let source = self.count_source(peer, limit)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let live = Arc::new(Live::default());
         let mut peers = self.peers.lock();
         let connections = peers.entry(peer).or_default();
-        if connections.len() >= limit {
-            return None;
-        }
         connections.insert(number, Arc::clone(&live));
         drop(peers);
         Some(Registration {
@@ -97,7 +104,74 @@ impl Connections {
             live,
             peer,
             number,
+            _source: source,
         })
+    }
+
+    /// Counts a connection for the source of `ip` while the place is kept, unless it has `limit`
+    /// already.
+    pub(super) fn count_source(self: &Arc<Self>, ip: IpAddr, limit: usize) -> Option<SourcePlace> {
+        let source = source(ip);
+        let mut sources = self.sources.lock();
+        let count = sources.entry(source).or_default();
+        if *count >= limit {
+            if *count == 0 {
+                sources.remove(&source);
+            }
+            return None;
+        }
+        *count += 1;
+        drop(sources);
+        Some(SourcePlace {
+            connections: Arc::clone(self),
+            source,
+        })
+    }
+
+    /// A place for a handshake while it is kept, unless `limit` are going on already.
+    pub(super) fn begin_handshake(self: &Arc<Self>, limit: usize) -> Option<HandshakePlace> {
+        let before = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        let place = HandshakePlace(Arc::clone(self));
+        (before < limit).then_some(place)
+    }
+}
+
+/// What counts as one source: an address of IPv4, a /64 of IPv6.
+fn source(ip: IpAddr) -> IpNet {
+    match canonical(ip) {
+        IpAddr::V6(ip) => {
+            IpNet::V6(Ipv6Net::new(ip, 64).map_or_else(|_| ip.into(), |net| net.trunc()))
+        }
+        v4 @ IpAddr::V4(_) => host_network(v4),
+    }
+}
+
+/// A connection that counts for a source. Given back when dropped.
+#[derive(Debug)]
+pub(super) struct SourcePlace {
+    connections: Arc<Connections>,
+    source: IpNet,
+}
+
+impl Drop for SourcePlace {
+    fn drop(&mut self) {
+        let mut sources = self.connections.sources.lock();
+        if let Some(count) = sources.get_mut(&self.source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                sources.remove(&self.source);
+            }
+        }
+    }
+}
+
+/// A handshake that is going on. Given back when dropped.
+#[derive(Debug)]
+pub(super) struct HandshakePlace(Arc<Connections>);
+
+impl Drop for HandshakePlace {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -128,6 +202,7 @@ pub(super) struct Registration {
     live: Arc<Live>,
     peer: IpAddr,
     number: u64,
+    _source: SourcePlace,
 }
 
 impl Registration {
@@ -159,7 +234,10 @@ pub(super) struct Live {
     ban_proposed: Notify,
     in_flight: AtomicUsize,
     begun: AtomicU64,
-    framing_conflict: AtomicBool,
+    /// The one request that its stand-in asks to refuse, and why. The last of its connection.
+    refusal: Mutex<Option<(u64, Violation)>>,
+    switched: AtomicBool,
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Live {
@@ -191,23 +269,51 @@ impl Live {
         }
     }
 
-    pub(super) fn request_begins(&self) {
+    /// The request's number: how many began before it.
+    pub(super) fn request_begins(&self) -> u64 {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether there ever was a request.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn request_ends(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A head with two ways to frame its body came in.
-    pub(super) fn framing_conflicts(&self) {
-        self.framing_conflict.store(true, Ordering::Relaxed);
+    /// What the connection becomes once its HTTP has ended: the running request is answered with
+    /// 101, and from here on, the bytes are another protocol's.
+    pub(super) fn becomes(&self, tunnel: Tunnel) {
+        *self.tunnel.lock() = Some(tunnel);
+        self.switches();
     }
 
-    /// Whether one did. It stays so: this client cannot be talked to.
-    pub(super) fn has_framing_conflict(&self) -> bool {
-        self.framing_conflict.load(Ordering::Relaxed)
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.lock().take()
+    }
+
+    /// The request of this number is a stand-in for one that is to be refused.
+    pub(super) fn refuse(&self, request: u64, violation: Violation) {
+        *self.refusal.lock() = Some((request, violation));
+    }
+
+    /// Why the request of this number is to be refused.
+    pub(super) fn refusal_of(&self, request: u64) -> Option<Violation> {
+        let refusal = *self.refusal.lock();
+        refusal.and_then(|(refused, violation)| (refused == request).then_some(violation))
+    }
+
+    /// The bytes that come next are no HTTP. To be called before the request that says so ends.
+    pub(super) fn switches(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was.
+    pub(super) fn has_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
     }
 
     /// How many requests have begun, if none is running.
@@ -260,16 +366,35 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_at_most_its_limit_and_leaves_nothing_behind() {
+    fn a_source_has_at_most_its_limit_and_leaves_nothing_behind() {
+        let check = |[one, same, another]: [&str; 3]| {
+            let connections = Arc::new(Connections::default());
+            let first = connections.enter(ip(one), 2).unwrap();
+            let second = connections.enter(ip(same), 2).unwrap();
+            assert!(connections.enter(ip(one), 2).is_none());
+            assert!(connections.count_source(ip(same), 2).is_none());
+            assert!(connections.enter(ip(another), 2).is_some());
+            drop(first);
+            let told = connections.count_source(ip(one), 2).unwrap();
+            assert!(connections.enter(ip(same), 2).is_none());
+            drop(told);
+            assert!(connections.enter(ip(one), 2).is_some());
+            drop(second);
+            assert!(connections.enter(ip(one), 0).is_none());
+            assert_eq!(connections.count(), 0);
+            assert!(connections.peers.lock().is_empty());
+            assert!(connections.sources.lock().is_empty());
+        };
+        check(["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"]);
+        check(["2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"]);
+    }
+
+    #[test]
+    fn handshakes_are_bounded() {
         let connections = Arc::new(Connections::default());
-        let first = connections.enter(ip("192.0.2.1"), 2).unwrap();
-        let second = connections.enter(ip("::ffff:192.0.2.1"), 2).unwrap();
-        assert!(connections.enter(ip("192.0.2.1"), 2).is_none());
-        assert!(connections.enter(ip("192.0.2.2"), 2).is_some());
+        let first = connections.begin_handshake(1).unwrap();
+        assert!(connections.begin_handshake(1).is_none());
         drop(first);
-        assert!(connections.enter(ip("192.0.2.1"), 2).is_some());
-        drop(second);
-        assert_eq!(connections.count(), 0);
-        assert!(connections.peers.lock().is_empty());
+        assert!(connections.begin_handshake(1).is_some());
     }
 }

@@ -8,22 +8,25 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::body::{ClientBody, RequestBytes, UpstreamBody};
-use super::connection::Site;
 use super::connections::Live;
 use super::denial;
 use super::finish::Finisher;
 use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
+use super::hosts::UnknownHost;
 use super::observe;
 use super::prints::ConnectionPrints;
 use super::problem::{self, Problem};
 use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
+use super::site::Site;
 use super::target::{Target, TargetError};
-use super::upstream::UpstreamFailure;
+use super::tunnel::{self, Tunnel};
+use super::upstream::{ResponseBody, UpstreamFailure};
 use crate::engine::decision::LimitState;
 use crate::engine::facts::AnsweredBy;
 use crate::words::address::{ClientAddress, canonical};
@@ -34,23 +37,26 @@ pub(super) struct Exchange {
     pub(super) site: Arc<Site>,
     pub(super) live: Arc<Live>,
     pub(super) peer: IpAddr,
+    /// Whom the peer's PROXY protocol header named.
+    pub(super) told: Option<IpAddr>,
     pub(super) local: SocketAddr,
     pub(super) prints: Arc<ConnectionPrints>,
 }
 
 impl Exchange {
     /// The response to `request`. Its body finishes the admission when it ends or is dropped.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ClientBody> {
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<ClientBody> {
         let arrived = Monotonic::read();
         let edge = &self.site.edge;
         // Ended by `refuse` or the finisher, with nothing to wait for in between.
-        self.live.request_begins();
+        let number = self.live.request_begins();
+        let upgrade = tunnel::is_asked(&request).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let client = edge.trust.client(self.peer, &parts.headers);
-        if self.live.has_framing_conflict() {
-            return self.refuse(&parts, client, &TargetError::Framing);
+        let client = (edge.trust.load()).client(self.peer, self.told, &parts.headers);
+        if let Some(violation) = self.live.refusal_of(number) {
+            return self.refuse(&parts, client, &violation.into());
         }
-        let target = match Target::of(&parts) {
+        let target = match self.target(&parts) {
             Ok(target) => target,
             Err(error) => return self.refuse(&parts, client, &error),
         };
@@ -86,7 +92,7 @@ impl Exchange {
         }
         if asks == Asks::Botguard {
             let whole = Limited::new(body, MAX_BODY_BYTES).collect();
-            let response = match timeout(self.site.limits.header_timeout, whole).await {
+            let response = match timeout(self.site.service().limits.header_timeout, whole).await {
                 Ok(Ok(body)) => {
                     let body = body.to_bytes();
                     bytes.add(body.len());
@@ -99,11 +105,29 @@ impl Exchange {
         }
         let passage = Passage {
             request_id: id,
+            client: client.ip(),
             added: admission.upstream_headers,
             limit: admission.limit,
+            upgrade,
         };
-        let body = UpstreamBody::new(body, bytes);
+        let body = UpstreamBody::new(body, bytes, self.site.service().limits.body);
         self.forward(parts, &target, passage, body, finisher).await
+    }
+
+    /// What `parts` ask for, if it is one thing and served here.
+    fn target(&self, parts: &Parts) -> Result<Target, TargetError> {
+        let service = self.site.service();
+        let target = Target::of(parts, &service.limits.head)?;
+        if let Some(place) = self.site.edge.gate.doubled_secret(parts) {
+            return Err(TargetError::Doubled(place));
+        }
+        if !service.hosts.know(&target.authority) {
+            metrics::counter!("botguard_unknown_host_total").increment(1);
+            if service.hosts.unknown() == UnknownHost::Refuse {
+                return Err(TargetError::UnknownHost);
+            }
+        }
+        Ok(target)
     }
 
     async fn forward(
@@ -115,33 +139,44 @@ impl Exchange {
         mut finisher: Finisher,
     ) -> Response<ClientBody> {
         let request_id = &*passage.request_id;
+        let upstream = Arc::clone(&self.site.service().upstream);
+        // As its headers are believed: see `Trust::client`.
+        let nearest = self.told.unwrap_or(self.peer);
         let own_cookie = self.site.edge.reserved.own_cookie();
         let way = Way {
-            peer: canonical(self.peer),
-            peer_trust: if self.site.edge.trust.is_proxy(self.peer) {
+            peer: canonical(nearest),
+            peer_trust: if self.site.edge.trust.load().is_proxy(nearest) {
                 PeerTrust::Trusted
             } else {
                 PeerTrust::Untrusted
             },
             authority: &target.authority,
             version: parts.version,
+            forwarding: upstream.forwarding(),
             own_cookie: own_cookie.as_deref(),
         };
         headers::to_upstream(&mut parts.headers, &way, passage.added);
+        if passage.upgrade.is_some() {
+            tunnel::ask(&mut parts.headers);
+        }
+        upstream.sign(&mut parts, passage.client);
         let method = parts.method.clone();
+        let bytes = body.bytes().clone();
         let sent = Monotonic::read();
-        let outcome = self.site.upstream.send(parts, body).await;
+        let outcome = upstream.send(parts, body).await;
+        bytes.answered();
         finisher.upstream_took(Monotonic::read().since(sent));
         match outcome {
-            // We ask for no upgrade, so an upstream that switches protocols is broken.
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => own(
-                problem::unasked_upgrade().response(Some(request_id)),
-                &method,
-                finisher,
-            ),
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let Some(client) = passage.upgrade.filter(|_| tunnel::is_granted(&response)) else {
+                    let broken = problem::unasked_upgrade().response(Some(request_id));
+                    return own(broken, &method, finisher);
+                };
+                self.switch(client, response, bytes, finisher)
+            }
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
-                let observers = self.site.upstream.observers();
+                let observers = upstream.observers();
                 if let Some(observed) = observe::read(&head.headers, observers, request_id) {
                     finisher.observed(self.site.edge.gate.observation(&observed));
                 }
@@ -155,6 +190,11 @@ impl Exchange {
                 Response::from_parts(head, ClientBody::from_upstream(body, finisher))
             }
             Err(failure) => {
+                let failure = if bytes.is_too_slow() {
+                    UpstreamFailure::ClientStalled
+                } else {
+                    failure
+                };
                 count_failure(&failure);
                 own(
                     Problem::from(&failure).response(Some(request_id)),
@@ -163,6 +203,25 @@ impl Exchange {
                 )
             }
         }
+    }
+
+    /// Both sides leave HTTP behind. The request ends with the tunnel.
+    fn switch(
+        &self,
+        client: OnUpgrade,
+        mut response: Response<ResponseBody>,
+        bytes_in: RequestBytes,
+        mut finisher: Finisher,
+    ) -> Response<ClientBody> {
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut head, _no_body) = response.into_parts();
+        headers::to_client(&mut head.headers);
+        tunnel::ask(&mut head.headers);
+        head.version = http::Version::HTTP_11;
+        finisher.answered(AnsweredBy::Upstream, head.status);
+        self.live
+            .becomes(Tunnel::new(client, upstream, bytes_in, finisher));
+        Response::from_parts(head, ClientBody::own(Bytes::new(), None))
     }
 
     /// Answers what has no single meaning, without asking anyone.
@@ -174,8 +233,12 @@ impl Exchange {
     ) -> Response<ClientBody> {
         self.live.request_ends();
         let reason = error.to_string();
-        metrics::counter!("botguard_requests_refused_total", "status" => error.status().as_str().to_owned())
-            .increment(1);
+        metrics::counter!(
+            "botguard_requests_refused_total",
+            "status" => error.status().as_str().to_owned(),
+            "reason" => error.label()
+        )
+        .increment(1);
         let id = self.site.edge.gate.refused(&RefusedRequest {
             parts,
             client,
@@ -193,10 +256,13 @@ impl Exchange {
 /// What the gate said of a request that is forwarded.
 struct Passage {
     request_id: Arc<str>,
+    client: IpAddr,
     /// For the upstream.
     added: Vec<(HeaderName, HeaderValue)>,
     /// For the client.
     limit: Option<LimitState>,
+    /// Where the client asks for a WebSocket: its side of it.
+    upgrade: Option<OnUpgrade>,
 }
 
 /// A response of botguard's own.
@@ -210,17 +276,9 @@ fn own(response: Response<Bytes>, method: &Method, mut finisher: Finisher) -> Re
 }
 
 fn count_failure(failure: &UpstreamFailure) {
-    let kind = match failure {
-        UpstreamFailure::Unreachable(_) => "unreachable",
-        UpstreamFailure::ConnectTimeout(_) => "connect_timeout",
-        UpstreamFailure::Broken(_) => "broken",
-        UpstreamFailure::FirstByteTimeout => "first_byte_timeout",
-        UpstreamFailure::ClientStalled => "client_stalled",
-        UpstreamFailure::ClientBroke => "client_broke",
-    };
     tracing::debug!(
         error = failure as &dyn std::error::Error,
         "no response from the upstream"
     );
-    metrics::counter!("botguard_upstream_failures_total", "kind" => kind).increment(1);
+    metrics::counter!("botguard_upstream_failures_total", "kind" => failure.kind()).increment(1);
 }

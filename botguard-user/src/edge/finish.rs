@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::RequestBytes;
-use super::connection::Site;
 use super::connections::Live;
 use super::gate::{BrokenBy, Closing, Ticket};
+use super::site::Site;
 use crate::engine::facts::{AnsweredBy, Observation, ResponseFacts};
 use crate::words::clock::Monotonic;
 
@@ -77,6 +77,11 @@ impl Finisher {
     /// So many more bytes of the body went to the client.
     pub(super) const fn sent(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
+    }
+
+    /// So many bytes went to the client, of whatever kind.
+    pub(super) const fn sent_in_all(&mut self, bytes: u64) {
+        self.bytes_out = bytes;
     }
 
     /// The body has ended.

@@ -32,6 +32,13 @@ pub trait Gate: Send + Sync + 'static {
         observed.kept(|_name| None)
     }
 
+    /// Where a request carries a secret more than once that may be there only once, as the
+    /// configuration writes such places: it is refused, since the application might go by another
+    /// one than botguard does. None without an implementation.
+    fn doubled_secret(&self, _parts: &Parts) -> Option<String> {
+        None
+    }
+
     /// Told of a request that was refused before it could be judged, since it has no single
     /// meaning. The returned id goes into the problem document; without one it has none.
     fn refused(&self, _request: &RefusedRequest<'_>) -> Option<Arc<str>> {
@@ -81,7 +88,7 @@ pub struct RefusedRequest<'a> {
     pub client: ClientAddress,
     /// The local address of the connection.
     pub local: SocketAddr,
-    /// Status of our answer: 400, 405 or 431.
+    /// Status of our answer: 400, 405, 408, 414, 421 or 431.
     pub status: u16,
     /// What is wrong with it, in a sentence.
     pub reason: &'a str,

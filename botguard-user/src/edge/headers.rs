@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use serde::{Deserialize, Serialize};
 
 /// What the upstream is told of the way of a request.
 pub(super) struct Way<'a> {
@@ -13,8 +14,22 @@ pub(super) struct Way<'a> {
     pub(super) peer_trust: PeerTrust,
     pub(super) authority: &'a str,
     pub(super) version: Version,
+    pub(super) forwarding: Forwarding,
     /// The name of the cookie that is botguard's own.
     pub(super) own_cookie: Option<&'a str>,
+}
+
+/// Which fields tell the upstream of the way of a request. `Via` does in any case.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarding {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// All of them.
+    Both,
 }
 
 /// Whether the peer's own account of the way is kept.
@@ -114,26 +129,34 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// An absent field is set; a present one is a trusted proxy's by now: lists are appended to, the
-/// scheme and host that the proxy saw are kept.
+/// An absent field that is asked for is set; a present one is a trusted proxy's by now: lists are
+/// appended to, whether asked for or not, so that both lists tell one way; the scheme and host that
+/// the proxy saw are kept.
 fn set_forwarding(headers: &mut HeaderMap, way: &Way<'_>) {
-    let peer = way.peer.to_string();
-    if headers.contains_key(header::FORWARDED) {
-        let element = match way.peer {
-            IpAddr::V4(ip) => format!("for={ip};proto=https"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=https"),
+    let is_wanted = |style: Forwarding| [style, Forwarding::Both].contains(&way.forwarding);
+    // An authority is visible ASCII, and so a header value: `target` parsed it.
+    let host = HeaderValue::from_str(way.authority).ok();
+    if is_wanted(Forwarding::Forwarded) || headers.contains_key(header::FORWARDED) {
+        let client = match way.peer {
+            IpAddr::V4(ip) => format!("for={ip}"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
         };
+        // Quoted: a port's colon is no part of a token (RFC 7239 section 4).
+        let element = format!("{client};host=\"{}\";proto=https", way.authority);
         append_to_list(headers, header::FORWARDED, &element);
     }
-    append_to_list(headers, X_FORWARDED_FOR, &peer);
-    if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_PROTO) {
-        entry.insert(HeaderValue::from_static("https"));
+    if is_wanted(Forwarding::XForwarded) || headers.contains_key(X_FORWARDED_FOR) {
+        append_to_list(headers, X_FORWARDED_FOR, &way.peer.to_string());
     }
-    // An authority is visible ASCII, and so a header value: `target` parsed it.
-    if let Ok(host) = HeaderValue::from_str(way.authority) {
-        if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_HOST) {
+    if is_wanted(Forwarding::XForwarded) {
+        if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_PROTO) {
+            entry.insert(HeaderValue::from_static("https"));
+        }
+        if let (Some(host), Entry::Vacant(entry)) = (&host, headers.entry(X_FORWARDED_HOST)) {
             entry.insert(host.clone());
         }
+    }
+    if let Some(host) = host {
         headers.insert(header::HOST, host);
     }
     let via = match way.version {
@@ -206,7 +229,8 @@ fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool)
     }
 }
 
-fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+/// The elements of a comma-separated list.
+pub(super) fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value
         .as_bytes()
         .split(|byte| *byte == b',')
@@ -257,6 +281,7 @@ mod tests {
             peer_trust,
             authority: "a.test",
             version: Version::HTTP_2,
+            forwarding: Forwarding::XForwarded,
             own_cookie: Some("cleared"),
         };
         let id = (
@@ -326,12 +351,66 @@ mod tests {
             ],
             &[
                 ("botguard-request-id", "1"),
-                ("forwarded", "for=203.0.113.1, for=192.0.2.1;proto=https"),
+                (
+                    "forwarded",
+                    "for=203.0.113.1, for=192.0.2.1;host=\"a.test\";proto=https",
+                ),
                 ("host", "a.test"),
                 ("via", "1.1 front, 2.0 botguard"),
                 ("x-forwarded-for", "203.0.113.1, 192.0.2.1"),
                 ("x-forwarded-host", "front.test"),
                 ("x-forwarded-proto", "http"),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_way_is_told_as_the_application_wants_it() {
+        let check = |forwarding, fields: &[(&str, &str)], expected: &[(&str, &str)]| {
+            let mut headers = map(fields);
+            let way = Way {
+                peer: "2001:db8::1".parse().unwrap(),
+                peer_trust: PeerTrust::Trusted,
+                authority: "a.test:8443",
+                version: Version::HTTP_11,
+                forwarding,
+                own_cookie: None,
+            };
+            to_upstream(&mut headers, &way, Vec::new());
+            assert_eq!(sorted(&headers), expected, "{forwarding:?} {fields:?}");
+        };
+        let (host, via) = (("host", "a.test:8443"), ("via", "1.1 botguard"));
+        let element = "for=\"[2001:db8::1]\";host=\"a.test:8443\";proto=https";
+        let three = [
+            ("x-forwarded-for", "2001:db8::1"),
+            ("x-forwarded-host", "a.test:8443"),
+            ("x-forwarded-proto", "https"),
+        ];
+        let [client, name, scheme] = three;
+        check(
+            Forwarding::XForwarded,
+            &[],
+            &[host, via, client, name, scheme],
+        );
+        check(
+            Forwarding::Forwarded,
+            &[],
+            &[("forwarded", element), host, via],
+        );
+        check(
+            Forwarding::Both,
+            &[],
+            &[("forwarded", element), host, via, client, name, scheme],
+        );
+        // A list that a trusted proxy began goes on, or it would tell of another way.
+        check(
+            Forwarding::Forwarded,
+            &[("x-forwarded-for", "203.0.113.1")],
+            &[
+                ("forwarded", element),
+                host,
+                via,
+                ("x-forwarded-for", "203.0.113.1, 2001:db8::1"),
             ],
         );
     }
@@ -348,6 +427,7 @@ mod tests {
                 peer_trust: PeerTrust::Untrusted,
                 authority: "a.test",
                 version: Version::HTTP_2,
+                forwarding: Forwarding::XForwarded,
                 own_cookie: Some("cleared"),
             };
             to_upstream(&mut headers, &way, Vec::new());

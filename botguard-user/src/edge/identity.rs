@@ -89,6 +89,16 @@ impl IdentitySettings {
         (self.session.iter()).find_map(|source| source.find(headers, query))
     }
 
+    /// The first place of a key, session or token where a request has more than one: botguard goes
+    /// by the first, an application maybe by the last.
+    #[must_use]
+    pub fn doubled(&self, headers: &HeaderMap, query: &str) -> Option<&KeySource> {
+        [&self.api_key, &self.session, &self.jwt.source]
+            .into_iter()
+            .flatten()
+            .find(|source| source.is_doubled(headers, query))
+    }
+
     /// Session and user of a request. `now` judges the token.
     #[must_use]
     pub fn visitor(

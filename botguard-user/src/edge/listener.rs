@@ -6,10 +6,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -18,19 +18,71 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Edge;
-use super::connection::{self, Site};
+use super::connection;
+use super::framing::HeadLimits;
+use super::hosts::Hosts;
+use super::site::{Served, Service, Services, Site};
+use super::tls::{Certificates, Tls};
 use super::upstream::{Upstream, Upstreams};
 
+mod inherited;
 mod settings;
 
+pub use inherited::Inherited;
 pub use settings::{ListenerError, ListenerSettings, prepare};
 
 /// A listener that is ready to be bound.
 pub struct Prepared {
-    bind: SocketAddr,
+    pub(super) bind: SocketAddr,
+    settings: ListenerSettings,
     upstream: Arc<Upstream>,
-    tls: Arc<ServerConfig>,
-    limits: Limits,
+    tls: Tls,
+    pub(super) limits: Limits,
+    hosts: Arc<Hosts>,
+}
+
+impl Prepared {
+    pub(super) fn service(&self) -> Service {
+        Service {
+            upstream: Arc::clone(&self.upstream),
+            tls: TlsAcceptor::from(Arc::clone(&self.tls.config)),
+            limits: self.limits,
+            hosts: Arc::clone(&self.hosts),
+        }
+    }
+
+    /// With the upstream of `old`, its connections and the state of its endpoints, where that is
+    /// to be the same. Serving with the certificates that `old` has, whose content was exchanged; and with the keys
+    /// of its session tickets, unless TLS is to differ otherwise.
+    pub(super) fn continuing(self, old: &Self) -> Self {
+        let tls = if self.settings.has_tls_of(&old.settings) {
+            old.tls.clone()
+        } else {
+            self.tls.serving_with(&old.tls.certificates)
+        };
+        let upstream = if self.upstream.is_as(&old.upstream) {
+            Arc::clone(&old.upstream)
+        } else {
+            self.upstream
+        };
+        Self {
+            tls,
+            upstream,
+            ..self
+        }
+    }
+
+    /// Where it is to listen.
+    #[must_use]
+    pub const fn bind(&self) -> SocketAddr {
+        self.bind
+    }
+
+    /// What it identifies itself by, to be exchanged while it serves.
+    #[must_use]
+    pub const fn certificates(&self) -> &Arc<Certificates> {
+        &self.tls.certificates
+    }
 }
 
 impl std::fmt::Debug for Prepared {
@@ -46,9 +98,28 @@ pub(super) struct Limits {
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) send_timeout: Duration,
-    pub(super) max_header_bytes: usize,
+    pub(super) tunnel_timeout: Duration,
+    pub(super) body: BodyLimits,
+    pub(super) head: HeadLimits,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_source: usize,
+    pub(super) max_handshakes: usize,
+    pub(super) proxy_protocol: ProxyProtocol,
+}
+
+/// How slow the body of a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) timeout: Duration,
+    /// Bytes a second; above 0.
+    pub(super) min_rate: u64,
+}
+
+/// Whether trusted peers begin with a PROXY protocol header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ProxyProtocol {
+    Off,
+    Required,
 }
 
 /// An address that cannot be bound. The configuration's fault, or the host's.
@@ -78,9 +149,14 @@ impl BindError {
 }
 
 /// Bound sockets. Connections wait in their backlogs until [`Self::serve`].
-#[derive(Debug)]
 pub struct Listeners {
-    bound: Vec<(TcpListener, Prepared)>,
+    bound: Vec<(TcpListener, Arc<Served>)>,
+}
+
+impl std::fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.addresses()).finish()
+    }
 }
 
 impl Listeners {
@@ -88,17 +164,39 @@ impl Listeners {
     ///
     /// Errors: [`BindError`] for the first address that cannot be bound.
     pub async fn bind(prepared: Vec<Prepared>) -> Result<Self, BindError> {
+        Self::bind_or_take(prepared, &mut Inherited::default()).await
+    }
+
+    /// The same, but takes up what is inherited instead of binding it anew.
+    ///
+    /// Errors: [`BindError`] for the first address that cannot be bound.
+    pub async fn bind_or_take(
+        prepared: Vec<Prepared>,
+        inherited: &mut Inherited,
+    ) -> Result<Self, BindError> {
         let mut bound = Vec::with_capacity(prepared.len());
         for listener in prepared {
-            let socket = TcpListener::bind(listener.bind)
-                .await
-                .map_err(|source| BindError {
-                    address: listener.bind,
-                    source,
-                })?;
-            bound.push((socket, listener));
+            let address = listener.bind;
+            let socket = match inherited.take(address) {
+                Some(socket) => {
+                    (socket.set_nonblocking(true)).and_then(|()| TcpListener::from_std(socket))
+                }
+                None => TcpListener::bind(address).await,
+            };
+            let socket = socket.map_err(|source| BindError { address, source })?;
+            bound.push((socket, Arc::new(Served::new(listener))));
         }
         Ok(Self { bound })
+    }
+
+    /// Further handles of the sockets, for whoever is to listen on them after this process.
+    ///
+    /// Errors: the process has no descriptors left.
+    pub fn handles(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self.bound.iter();
+        sockets
+            .map(|(socket, _)| socket.as_fd().try_clone_to_owned())
+            .collect()
     }
 
     /// The addresses that are really bound, in the order of the settings: a port 0 is resolved.
@@ -110,17 +208,21 @@ impl Listeners {
             .collect()
     }
 
+    /// What a reload gives the next configuration to.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        let served = self.bound.iter().map(|(_, served)| Arc::clone(served));
+        Services::new(served.collect())
+    }
+
     /// Accepts until `shutdown` is cancelled; then lets running requests end, for at most `drain`,
     /// and closes what is left.
     pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
-        for (socket, listener) in self.bound {
-            let site = Arc::new(Site {
-                edge: edge.clone(),
-                upstream: listener.upstream,
-                tls: TlsAcceptor::from(listener.tls),
-                limits: listener.limits,
-            });
+        for (socket, served) in self.bound {
+            let edge = edge.clone();
+            let site = Arc::new(Site { edge, served });
+            site.service().upstream.start();
             tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
         }
         tasks.close();
@@ -143,14 +245,13 @@ async fn accept(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(site.limits.max_connections));
     loop {
         // Both arms are cancellation-safe: a place that was not used is given back, and a
         // connection is either in the backlog or ours.
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            accepted = accept_one(&socket, &places) => accepted,
+            accepted = accept_one(&socket, &site.served.places) => accepted,
         };
         match accepted {
             Ok((tcp, peer, place)) => welcome(tcp, peer, place, &site, &tasks, &shutdown),
@@ -204,11 +305,11 @@ fn welcome(
 }
 
 /// A trusted proxy carries everybody's connections.
-fn per_source(site: &Site, ip: IpAddr) -> usize {
-    if site.edge.trust.is_proxy(ip) {
+pub(super) fn per_source(site: &Site, ip: IpAddr) -> usize {
+    if site.edge.trust.load().is_proxy(ip) {
         usize::MAX
     } else {
-        site.limits.max_connections_per_source
+        site.service().limits.max_connections_per_source
     }
 }
 

@@ -116,10 +116,17 @@ impl From<&TargetError> for Problem {
 impl From<&UpstreamFailure> for Problem {
     fn from(failure: &UpstreamFailure) -> Self {
         let (status, kind, title) = match failure {
-            UpstreamFailure::Unreachable(_) | UpstreamFailure::Broken(_) => {
-                (StatusCode::BAD_GATEWAY, "bad-gateway", "Bad gateway")
-            }
-            UpstreamFailure::ConnectTimeout(_) | UpstreamFailure::FirstByteTimeout => (
+            UpstreamFailure::Unreachable(_)
+            | UpstreamFailure::Broken(_)
+            | UpstreamFailure::NoUpgrade => (StatusCode::BAD_GATEWAY, "bad-gateway", "Bad gateway"),
+            UpstreamFailure::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service-unavailable",
+                "Service unavailable",
+            ),
+            UpstreamFailure::ConnectTimeout
+            | UpstreamFailure::FirstByteTimeout
+            | UpstreamFailure::Stalled => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "gateway-timeout",
                 "Gateway timeout",
@@ -135,7 +142,13 @@ impl From<&UpstreamFailure> for Problem {
                 "Request timeout",
             ),
         };
-        Self::new(status, Kind::Own(kind), title, failure.to_string())
+        let problem = Self::new(status, Kind::Own(kind), title, failure.to_string());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // A place is free again as soon as any of its requests ends.
+            problem.with_field(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        } else {
+            problem
+        }
     }
 }
 

@@ -9,7 +9,12 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::hmac;
 
 /// The keys, in the order of the file: the first signs, any verifies.
-pub(super) struct SigningKeys(Vec<hmac::Key>);
+pub(super) struct SigningKeys {
+    signing_id: String,
+    signing: hmac::Key,
+    /// While keys are exchanged.
+    other: Option<hmac::Key>,
+}
 
 impl std::fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,24 +67,28 @@ impl SigningKeys {
 
     fn parse(text: &str, path: &Path) -> Result<Self, SigningKeysError> {
         let path = || path.to_owned();
-        let mut ids = Vec::new();
-        let mut keys = Vec::new();
+        let mut keys: Vec<(String, hmac::Key)> = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line_number = index + 1;
             let (id, key) = line_key(line).ok_or_else(|| SigningKeysError::Malformed {
                 path: path(),
                 line: line_number,
             })?;
-            if ids.contains(&id) {
+            if keys.iter().any(|(other, _)| other == id) {
                 let line = line_number;
                 return Err(SigningKeysError::Doubled { path: path(), line });
             }
-            ids.push(id);
-            keys.push(key);
+            keys.push((id.to_owned(), key));
         }
-        match keys.len() {
-            1 | 2 => Ok(Self(keys)),
-            n_keys => Err(SigningKeysError::Count {
+        let n_keys = keys.len();
+        let mut keys = keys.into_iter();
+        match (keys.next(), keys.next(), keys.next()) {
+            (Some((signing_id, signing)), other, None) => Ok(Self {
+                signing_id,
+                signing,
+                other: other.map(|(_id, key)| key),
+            }),
+            _ => Err(SigningKeysError::Count {
                 path: path(),
                 n_keys,
             }),
@@ -88,7 +97,26 @@ impl SigningKeys {
 
     /// Whether one of the keys made `tag` over `message`; compared in constant time.
     pub(super) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
-        (self.0.iter()).any(|key| hmac::verify(key, message, tag).is_ok())
+        let mut keys = std::iter::once(&self.signing).chain(&self.other);
+        keys.any(|key| hmac::verify(key, message, tag).is_ok())
+    }
+
+    /// Whether the keys are those of `other`, in their order.
+    pub(super) fn are_as(&self, other: &Self) -> bool {
+        let tag = |key: &hmac::Key| hmac::sign(key, b"").as_ref().to_vec();
+        self.signing_id == other.signing_id
+            && tag(&self.signing) == tag(&other.signing)
+            && self.other.as_ref().map(tag) == other.other.as_ref().map(tag)
+    }
+
+    /// The id of the key that signs.
+    pub(super) fn signing_id(&self) -> &str {
+        &self.signing_id
+    }
+
+    /// The tag of the key that signs.
+    pub(super) fn sign(&self, message: &[u8]) -> hmac::Tag {
+        hmac::sign(&self.signing, message)
     }
 }
 

@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 
+use super::framing::{HeadLimits, Violation};
 use crate::words::route::{AmbiguousPath, normalise_path};
 
 /// Authority and path of a request.
@@ -29,41 +30,59 @@ pub enum TargetError {
     /// CONNECT and TRACE have no place before an application.
     #[error("the method {0} is not served here")]
     Method(Method),
-    /// `Content-Length` beside `Transfer-Encoding`.
-    #[error(
-        "the request frames its body in two ways; send either Content-Length or Transfer-Encoding"
-    )]
-    Framing,
-    /// More header lines than [`MAX_HEADERS`].
-    #[error("the request has more than {MAX_HEADERS} header lines")]
-    TooManyHeaders,
+    /// Where it ends, or what its lines are, can be read in two ways; or it is too much or too
+    /// slow.
+    #[error(transparent)]
+    Framing(#[from] Violation),
+    /// A secret that may be there only once: botguard would judge by the first, and the application
+    /// may take the last.
+    #[error("the request has more than one {0}; send one")]
+    Doubled(String),
+    /// A host that the listener does not serve, with `unknown_host = "refuse"`.
+    #[error("the host of the request is not served here")]
+    UnknownHost,
 }
 
 impl TargetError {
-    /// 400, 405 or 431.
+    /// 400, 405, 408, 414, 421 or 431.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Path(_) | Self::Authority | Self::Framing => StatusCode::BAD_REQUEST,
+            Self::Path(_) | Self::Authority | Self::Doubled(_) => StatusCode::BAD_REQUEST,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Framing(violation) => violation.status(),
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+        }
+    }
+
+    /// The label `reason` of `botguard_requests_refused_total`.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Path(_) => "path",
+            Self::Authority => "authority",
+            Self::Method(_) => "method",
+            Self::Framing(violation) => violation.label(),
+            Self::Doubled(_) => "doubled_secret",
+            Self::UnknownHost => "unknown_host",
         }
     }
 }
 
-/// Header lines of one request; hyper's own default for HTTP/1, held for HTTP/2 as well.
-pub const MAX_HEADERS: usize = 100;
-
 impl Target {
-    /// Reads the head of a request.
+    /// Reads the head of a request. The limits are HTTP/1's, held here for HTTP/2 as well.
     ///
     /// Errors: [`TargetError`], the client's fault; answer with its status.
-    pub fn of(parts: &Parts) -> Result<Self, TargetError> {
+    pub fn of(parts: &Parts, limits: &HeadLimits) -> Result<Self, TargetError> {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(TargetError::Method(parts.method.clone()));
         }
-        if parts.headers.len() > MAX_HEADERS {
-            return Err(TargetError::TooManyHeaders);
+        if parts.headers.len() > limits.fields {
+            return Err(Violation::TooManyFields.into());
+        }
+        let path_and_query = parts.uri.path_and_query();
+        if path_and_query.is_some_and(|target| target.as_str().len() > limits.uri_bytes) {
+            return Err(Violation::UriTooLong.into());
         }
         Ok(Self {
             authority: authority(parts)?,
@@ -127,6 +146,12 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: HeadLimits = HeadLimits {
+        head_bytes: 1_000,
+        uri_bytes: 16,
+        fields: 2,
+    };
+
     #[test]
     fn authorities() {
         let check = |version, uri: &str, hosts: &[&str], expected: Option<&str>| {
@@ -135,7 +160,9 @@ mod tests {
                 request = request.header(header::HOST, *host);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let authority = Target::of(&parts).ok().map(|target| target.authority);
+            let authority = Target::of(&parts, &LIMITS)
+                .ok()
+                .map(|target| target.authority);
             assert_eq!(authority.as_deref(), expected, "{uri} {hosts:?}");
         };
         check(Version::HTTP_11, "/", &["Example.COM"], Some("example.com"));
@@ -169,6 +196,26 @@ mod tests {
     }
 
     #[test]
+    fn heads_of_any_version_are_limited() {
+        let check = |uri: &str, headers: usize, expected: Option<Violation>| {
+            let mut request = Request::builder().version(Version::HTTP_2).uri(uri);
+            for _ in 0..headers {
+                request = request.header("a", "b");
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let error = Target::of(&parts, &LIMITS).err();
+            assert_eq!(error, expected.map(TargetError::Framing), "{uri} {headers}");
+        };
+        check("https://a.test/23456789?bcdefg", 2, None);
+        check(
+            "https://a.test/23456789?bcdefgh",
+            2,
+            Some(Violation::UriTooLong),
+        );
+        check("https://a.test/", 3, Some(Violation::TooManyFields));
+    }
+
+    #[test]
     fn methods_that_make_no_sense_here() {
         let check = |method: Method, served: bool| {
             let (parts, ()) = Request::builder()
@@ -178,7 +225,7 @@ mod tests {
                 .body(())
                 .unwrap()
                 .into_parts();
-            assert_eq!(Target::of(&parts).is_ok(), served);
+            assert_eq!(Target::of(&parts, &LIMITS).is_ok(), served);
         };
         check(Method::TRACE, false);
         check(Method::CONNECT, false);

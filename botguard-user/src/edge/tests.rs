@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
@@ -32,6 +33,7 @@ use super::connections::Connections;
 use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
 use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
+use super::site::Services;
 use super::trust::Trust;
 use super::upstream::Upstreams;
 use crate::engine::decision::{BanProposal, Denial, LimitState, LimitUnit, ThrottleCause};
@@ -41,8 +43,13 @@ use crate::words::address::{ClientAddress, host_network};
 mod banning;
 mod breaking;
 mod denying;
+mod hostile_http2;
 mod passing;
 mod printing;
+mod proxied;
+mod reloading;
+mod smuggling;
+mod websocket;
 
 /// What the gate was asked and told, in order.
 #[derive(Debug, PartialEq)]
@@ -158,6 +165,9 @@ struct Running {
     address: SocketAddr,
     events: mpsc::UnboundedReceiver<Event>,
     connections: Arc<Connections>,
+    services: Services,
+    /// Holds `cert.pem` and `key.pem`.
+    directory: tempfile::TempDir,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
@@ -165,6 +175,16 @@ struct Running {
 
 /// Starts an edge before `endpoints`, with more `[upstream]` and `[[listener]]` lines.
 async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) -> Running {
+    start_behind(endpoints, upstream, listener, Trust::default()).await
+}
+
+/// The same, with proxies that are trusted.
+async fn start_behind(
+    endpoints: &[SocketAddr],
+    upstream: &str,
+    listener: &str,
+    trust: Trust,
+) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
@@ -185,6 +205,7 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
     let listeners = Listeners::bind(prepared).await.unwrap();
     let address = listeners.addresses()[0];
 
+    let services = listeners.services();
     let (sender, events) = mpsc::unbounded_channel();
     let connections = Arc::new(Connections::default());
     let edge = Edge {
@@ -193,7 +214,7 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
             events: sender,
         }),
         reserved: Arc::new(Echo),
-        trust: Arc::new(Trust::default()),
+        trust: Arc::new(ArcSwap::from_pointee(trust)),
         connections: Arc::clone(&connections),
     };
     let shutdown = CancellationToken::new();
@@ -212,6 +233,8 @@ async fn start_with(endpoints: &[SocketAddr], upstream: &str, listener: &str) ->
         address,
         events,
         connections,
+        services,
+        directory,
         shutdown,
         served,
         client: Arc::new(client),

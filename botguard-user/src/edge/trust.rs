@@ -13,7 +13,8 @@ use crate::words::address::{ClientAddress, Via, canonical, host_network};
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrustSettings {
-    /// Peers whose `Forwarded` and `X-Forwarded-For` headers are believed: addresses or networks.
+    /// Peers whose PROXY protocol headers, `Forwarded` and `X-Forwarded-For` are believed: addresses
+    /// or networks.
     #[serde(deserialize_with = "networks")]
     pub proxies: Vec<IpNet>,
     /// Addresses or networks that are never banned.
@@ -43,15 +44,23 @@ impl Trust {
         self.proxies.iter().any(|network| network.contains(&ip))
     }
 
-    /// The client behind `peer`: `peer` itself, unless it is a trusted proxy that names another.
+    /// The client behind `peer`: `peer` itself, unless it is a trusted proxy that names another, by
+    /// `told`, which its PROXY protocol header said, or in the request's headers. These are believed
+    /// if the nearest hop that is known, `told` or else `peer`, is a trusted proxy: so a chain of
+    /// proxies is followed as far as it is trusted, whatever each of them speaks.
     ///
     /// A proxy writes one of the two headers and passes the other on as the client sent it. Which
     /// one is not known here, so where both are there and disagree, neither is believed, and the
     /// client is taken for the proxy itself (never bannable, since not told by its packets).
     #[must_use]
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
-        if !self.is_proxy(peer) {
-            return ClientAddress::direct(peer);
+    pub fn client(&self, peer: IpAddr, told: Option<IpAddr>, headers: &HeaderMap) -> ClientAddress {
+        let nearest = told.unwrap_or(peer);
+        let by_connection = || match told {
+            Some(ip) => ClientAddress::behind(peer, ip, Via::ProxyProtocol),
+            None => ClientAddress::direct(peer),
+        };
+        if !self.is_proxy(nearest) {
+            return by_connection();
         }
         let named = |name: &HeaderName, read: fn(&[u8]) -> Vec<Hop>| {
             // Header lines are one list in their order (RFC 9110 section 5.3).
@@ -70,13 +79,13 @@ impl Trust {
         let forwarded = named(&header::FORWARDED, |value| {
             forwarded::forwarded(value).collect()
         });
-        let told = match (x_forwarded_for, forwarded) {
-            (None, None) => return ClientAddress::direct(peer),
+        let named = match (x_forwarded_for, forwarded) {
+            (None, None) => return by_connection(),
             (Some(one), None) | (None, Some(one)) => one,
             (Some(one), Some(other)) if one == other => one,
             (Some(_), Some(_)) => None,
         };
-        ClientAddress::behind(peer, told.unwrap_or(peer), Via::Forwarded)
+        ClientAddress::behind(peer, named.unwrap_or(nearest), Via::Forwarded)
     }
 }
 
@@ -127,7 +136,7 @@ mod tests {
                 let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
                 map.append(name, value.parse().unwrap());
             }
-            let client = trust.client(peer.parse().unwrap(), &map);
+            let client = trust.client(peer.parse().unwrap(), None, &map);
             assert_eq!(
                 (client.ip().to_string().as_str(), client.via()),
                 (expected, via)
@@ -171,6 +180,47 @@ mod tests {
             "10.1.2.3",
             Via::Forwarded,
         );
+    }
+
+    #[test]
+    fn clients_that_the_connection_tells() {
+        let settings = "proxies = ['10.0.0.0/8', '203.0.113.0/24']";
+        let trust = Trust::new(&toml::from_str(settings).unwrap());
+        let check = |told: &str, forwarded_for: Option<&str>, expected: &str, via: Via| {
+            let mut map = HeaderMap::new();
+            if let Some(value) = forwarded_for {
+                map.append("x-forwarded-for", value.parse().unwrap());
+            }
+            let told = Some(told.parse().unwrap());
+            let client = trust.client("10.1.2.3".parse().unwrap(), told, &map);
+            assert_eq!(
+                (client.ip(), client.via()),
+                (expected.parse().unwrap(), via)
+            );
+            assert_eq!(client.peer().to_string(), "10.1.2.3");
+            assert_eq!(client.own_peer(), None);
+        };
+        let by_proxy = Via::ProxyProtocol;
+        check("192.0.2.1", None, "192.0.2.1", by_proxy);
+        check("::ffff:192.0.2.1", None, "192.0.2.1", by_proxy);
+        // A client cannot pass itself off as a proxy by its headers.
+        check("192.0.2.1", Some("198.51.100.1"), "192.0.2.1", by_proxy);
+        check("192.0.2.1", Some("junk"), "192.0.2.1", by_proxy);
+        // CDN, balancer with PROXY protocol, botguard; then two CDNs in a row.
+        check("203.0.113.5", None, "203.0.113.5", by_proxy);
+        check(
+            "203.0.113.5",
+            Some("192.0.2.1"),
+            "192.0.2.1",
+            Via::Forwarded,
+        );
+        check(
+            "203.0.113.5",
+            Some("10.9.9.9, 192.0.2.1, 203.0.113.77"),
+            "192.0.2.1",
+            Via::Forwarded,
+        );
+        check("203.0.113.5", Some("junk"), "203.0.113.5", Via::Forwarded);
     }
 
     #[test]

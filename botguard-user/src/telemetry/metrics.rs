@@ -32,7 +32,7 @@ const UI_EVENTS: &str = "botguard_ui_events_total";
 const DEGRADED: &str = "botguard_degraded";
 
 /// What the edge counts by itself.
-const EDGE: [(&str, &str); 9] = [
+const EDGE: [(&str, &str); 10] = [
     (
         "botguard_accept_errors_total",
         "Connections that could not be accepted.",
@@ -52,7 +52,7 @@ const EDGE: [(&str, &str); 9] = [
     ),
     (
         "botguard_requests_refused_total",
-        "Requests refused as malformed, by status.",
+        "Requests refused before they were judged, by status and reason.",
     ),
     (
         "botguard_responses_broken_total",
@@ -61,6 +61,10 @@ const EDGE: [(&str, &str); 9] = [
     (
         "botguard_tokens_refused_total",
         "Tokens of users that name nobody, by reason.",
+    ),
+    (
+        "botguard_unknown_host_total",
+        "Requests for a host that is not among their listener's `hosts`.",
     ),
     (
         "botguard_upstream_failures_total",

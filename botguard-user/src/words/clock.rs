@@ -223,6 +223,13 @@ impl std::fmt::Display for Wall {
     }
 }
 
+/// Microseconds by `CLOCK_MONOTONIC`, which is what `sd_notify(3)` wants to hear in
+/// `MONOTONIC_USEC`; nothing else of botguard's is by this clock.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC) / 1_000
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     // clock_gettime(2) fails only for an unknown clock or a bad pointer; neither can be here. An
     // answer before the epoch reads as the epoch.

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -188,7 +190,7 @@ async fn site(haste: Haste) -> Site {
     let edge = Edge {
         gate: Arc::clone(&guard) as _,
         reserved: Arc::new(Reserved(Arc::clone(&guard))),
-        trust: Arc::new(Trust::default()),
+        trust: Arc::new(ArcSwap::from_pointee(Trust::default())),
         connections: Arc::new(Connections::default()),
     };
     let shutdown = CancellationToken::new();

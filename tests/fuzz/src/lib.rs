@@ -1,5 +1,5 @@
-//! What must hold of any bytes that come from outside: packets, lists, tokens,
-//! ClientHellos. A target in
+//! What must hold of any bytes that come from outside: packets, requests, what proxies say, lists,
+//! tokens and the first bytes of connections. A target in
 //! `src/bin` is libFuzzer's loop around one `check` of this library, on the seeds beside it.
 //!
 //! `cargo xtask test` runs each target for a fixed number of runs. To look for longer:
@@ -9,7 +9,10 @@
 #![forbid(unsafe_code)]
 
 pub mod client_hello;
+pub mod forwarded;
+pub mod framing;
 pub mod jwt;
 pub mod list;
 pub mod packet;
+pub mod proxy;
 pub mod seeds;

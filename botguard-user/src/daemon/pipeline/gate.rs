@@ -144,6 +144,13 @@ impl Gate for Pipeline {
         ban.map_or(Closing::Keep, Closing::Ban)
     }
 
+    fn doubled_secret(&self, parts: &http::request::Parts) -> Option<String> {
+        let view = self.view.load();
+        let query = parts.uri.query().unwrap_or_default();
+        let source = view.identity.doubled(&parts.headers, query)?;
+        Some(source.clone().into())
+    }
+
     fn refused(&self, request: &RefusedRequest<'_>) -> Option<Arc<str>> {
         let view = self.view.load();
         let request_id = self.ids.next();

@@ -58,6 +58,24 @@ impl KeySource {
     }
 }
 
+impl KeySource {
+    /// Whether it stands there more than once, so that two readers may take two of them. Of cookies
+    /// there may be several: browsers send those of all paths.
+    pub(super) fn is_doubled(&self, headers: &HeaderMap, query: &str) -> bool {
+        match self {
+            Self::Header(name) => headers.get_all(name).iter().nth(1).is_some(),
+            Self::Bearer => (headers.get_all(header::AUTHORIZATION).iter())
+                .nth(1)
+                .is_some(),
+            Self::Query(name) => parameters(query)
+                .filter(|(parameter, _)| decode(parameter) == *name)
+                .nth(1)
+                .is_some(),
+            Self::Cookie(_) => false,
+        }
+    }
+}
+
 impl TryFrom<String> for KeySource {
     type Error = KeySourceError;
 

@@ -208,3 +208,28 @@ fn what_nobody_vouches_for_is_said() {
     check("user = ['jwt:sub']\njwt = { keys = 'k' }", None);
     check("jwt = { keys = 'k' }", Some("[identity] jwt: has keys"));
 }
+
+#[test]
+fn a_secret_is_there_once() {
+    let text = "api_key = ['header:x-api-key', 'bearer', 'query:key', 'cookie:key']";
+    let settings: IdentitySettings = toml::from_str(text).unwrap();
+    let check = |headers: &[(&'static str, &str)], query: &str, expected: Option<&str>| {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let doubled = settings.doubled(&map, query).cloned().map(String::from);
+        assert_eq!(doubled.as_deref(), expected, "{headers:?} {query}");
+    };
+    let [one, other] = [("x-api-key", "a"), ("x-api-key", "b")];
+    check(&[one], "key=a", None);
+    check(&[one, other], "", Some("header:x-api-key"));
+    check(&[one, one], "", Some("header:x-api-key"));
+    let basic = ("authorization", "Basic YTpi");
+    check(&[("authorization", "Bearer a"), one], "", None);
+    check(&[("authorization", "Bearer a"), basic], "", Some("bearer"));
+    check(&[], "key=a&other=b&other=c", None);
+    check(&[], "key=a&%6bey=b", Some("query:key"));
+    check(&[("cookie", "key=a; key=b"), ("cookie", "key=c")], "", None);
+    check(&[("x-other", "a"), ("x-other", "b")], "", None);
+}

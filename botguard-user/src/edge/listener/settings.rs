@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Prepared, Upstreams};
-use crate::edge::tls::{self, CertificateError, CertificateSettings};
+use super::{BodyLimits, HeadLimits, Hosts, Limits, Prepared, ProxyProtocol, Upstreams};
+use crate::edge::hosts::{HostPattern, UnknownHost};
+use crate::edge::tls::{
+    CertificateError, CertificateSettings, ClientCertificateSettings, Identity, MinTls, Terms, Tls,
+};
 use crate::words::units::{Size, Span};
 
 /// One `[[listener]]`: an address that serves HTTPS and forwards to one upstream.
@@ -24,31 +28,75 @@ pub struct ListenerSettings {
     /// Instead of `certificate`: host names and addresses to make an unsigned certificate for.
     #[serde(default)]
     pub self_signed: Vec<String>,
-    /// Whether peers send a PROXY protocol header. Only `false` in this version.
+    /// The oldest version of TLS, `"1.2"` or `"1.3"`.
+    #[serde(default)]
+    pub min_tls: MinTls,
+    /// Which clients may connect, by certificate; without it any.
+    #[serde(default)]
+    pub client_certificates: Option<ClientCertificateSettings>,
+    /// Whether connections begin with a PROXY protocol header, version 1 or 2. Then only the peers
+    /// of `[trust] proxies` may connect; others are closed.
     #[serde(default)]
     pub proxy_protocol: bool,
-    /// Longest TLS handshake.
+    /// Hosts that are served: names, or `*.NAME` for all below it. Without any, all are.
+    #[serde(default)]
+    pub hosts: Vec<HostPattern>,
+    /// What becomes of a request for another host: `serve` or `refuse` (421). Counted in either
+    /// case.
+    #[serde(default)]
+    pub unknown_host: UnknownHost,
+    /// Longest TLS handshake, with the PROXY protocol header before it.
     #[serde(default = "ten_seconds")]
     pub handshake_timeout: Span,
-    /// Longest wait for a request's head on HTTP/1, counted from the end of the last response: also
-    /// how long a kept connection may be idle.
+    /// Longest time from the first byte of a request's head to its end, on HTTP/1.
     #[serde(default = "thirty_seconds")]
     pub header_timeout: Span,
-    /// How long an HTTP/2 connection may be idle.
+    /// How long a connection may be idle, between requests or before the first; on HTTP/1, up to
+    /// `header_timeout` longer.
     #[serde(default = "one_minute")]
     pub idle_timeout: Span,
     /// Longest time in which a client's connection takes none of what waits to be sent.
     #[serde(default = "one_minute")]
     pub send_timeout: Span,
+    /// Longest wait for the next bytes of a request's body, until the response begins.
+    #[serde(default = "thirty_seconds")]
+    pub body_timeout: Span,
+    /// Fewest bytes a second of a request's body, on average over the time that is waited for it,
+    /// `body_timeout` of it left aside, until the response begins.
+    #[serde(default = "five_hundred_bytes")]
+    pub min_body_rate: Size,
+    /// Largest target of a request; at most `max_header_size`. More is answered 414.
+    #[serde(default = "eight_kib")]
+    pub max_uri_length: Size,
+    /// Header lines of a request, at most 1000. More is answered 431.
+    #[serde(default = "one_hundred")]
+    pub max_headers: usize,
+    /// How long a WebSocket may carry nothing, in either direction, before it is closed.
+    #[serde(default = "one_hour")]
+    pub tunnel_timeout: Span,
     /// Largest head of a request; at least 8 KiB. More is answered 431.
     #[serde(default = "sixty_four_kib")]
     pub max_header_size: Size,
     /// Connections of this listener at once; more wait in the kernel's backlog.
     #[serde(default = "ten_thousand")]
     pub max_connections: usize,
-    /// Connections from one address at once, trusted proxies excepted; more are closed.
+    /// Connections from one source, an address of IPv4 or a /64 of IPv6, at once, trusted proxies
+    /// excepted; more are closed. Clients whose address PROXY protocol tells count likewise.
     #[serde(default = "five_hundred")]
     pub max_connections_per_source: usize,
+    /// TLS handshakes at once; more connections are closed.
+    #[serde(default = "two_thousand")]
+    pub max_handshakes: usize,
+}
+
+impl ListenerSettings {
+    /// Whether TLS is to be as `other` says, but for the certificates. Who is let in by a
+    /// certificate of its own is looked at anew: a session of the old kind must not be resumed.
+    pub(super) fn has_tls_of(&self, other: &Self) -> bool {
+        self.min_tls == other.min_tls
+            && self.client_certificates.is_none()
+            && other.client_certificates.is_none()
+    }
 }
 
 /// A `[[listener]]` that cannot be served. The configuration's fault.
@@ -62,8 +110,6 @@ pub struct ListenerError {
 
 #[derive(Debug, thiserror::Error)]
 enum ListenerProblem {
-    #[error("proxy_protocol = true is not yet supported by this version; set it to false")]
-    ProxyProtocol,
     #[error("no certificate; give `certificate` or `self_signed`")]
     NoCertificate,
     #[error("both `certificate` and `self_signed`; give one of them")]
@@ -104,24 +150,29 @@ fn prepare_one(
     upstreams: &Upstreams,
     base: &Path,
 ) -> Result<Prepared, ListenerProblem> {
-    if settings.proxy_protocol {
-        return Err(ListenerProblem::ProxyProtocol);
-    }
     let upstream = upstreams
         .named(&settings.upstream)
         .ok_or_else(|| ListenerProblem::UnknownUpstream(settings.upstream.clone()))?;
     let limits = limits(settings)?;
-    let tls = match (&*settings.certificate, &*settings.self_signed) {
+    let identity = match (&*settings.certificate, &*settings.self_signed) {
         ([], []) => return Err(ListenerProblem::NoCertificate),
-        ([], names) => tls::self_signed(names)?,
-        (files, []) => tls::from_files(files, base)?,
+        ([], names) => Identity::SelfSigned(names),
+        (files, []) => Identity::Files(files),
         (_, _) => return Err(ListenerProblem::TwoCertificates),
     };
+    let tls = Tls::new(&Terms {
+        identity,
+        min_tls: settings.min_tls,
+        client_certificates: settings.client_certificates.as_ref(),
+        base,
+    })?;
     Ok(Prepared {
         bind: settings.bind,
+        settings: settings.clone(),
         upstream,
         tls,
         limits,
+        hosts: Arc::new(Hosts::new(settings.hosts.clone(), settings.unknown_host)),
     })
 }
 
@@ -149,7 +200,7 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
             })
         }
     };
-    let max_header_bytes = usize::try_from(settings.max_header_size.0)
+    let head_bytes = usize::try_from(settings.max_header_size.0)
         .ok()
         .filter(|bytes| HEADER_BYTES.contains(bytes))
         .ok_or_else(|| ListenerProblem::OutOfRange {
@@ -157,12 +208,49 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
             value: settings.max_header_size.to_string(),
             mend: "a size from 8KiB to 400KiB",
         })?;
+    let uri_bytes = usize::try_from(settings.max_uri_length.0)
+        .ok()
+        .filter(|bytes| URI_BYTES.contains(bytes) && *bytes <= head_bytes)
+        .ok_or_else(|| ListenerProblem::OutOfRange {
+            key: "max_uri_length",
+            value: settings.max_uri_length.to_string(),
+            mend: "a size from 256B to 63KiB, not above max_header_size",
+        })?;
+    if !HEADER_LINES.contains(&settings.max_headers) {
+        return Err(ListenerProblem::OutOfRange {
+            key: "max_headers",
+            value: settings.max_headers.to_string(),
+            mend: "a number from 10 to 1000",
+        });
+    }
+    if settings.min_body_rate.0 == 0 {
+        return Err(ListenerProblem::OutOfRange {
+            key: "min_body_rate",
+            value: settings.min_body_rate.to_string(),
+            mend: "bytes a second, as in \"500B\"",
+        });
+    }
     Ok(Limits {
         handshake_timeout: span("handshake_timeout", settings.handshake_timeout)?,
         header_timeout: span("header_timeout", settings.header_timeout)?,
         idle_timeout: span("idle_timeout", settings.idle_timeout)?,
         send_timeout: span("send_timeout", settings.send_timeout)?,
-        max_header_bytes,
+        tunnel_timeout: span("tunnel_timeout", settings.tunnel_timeout)?,
+        body: BodyLimits {
+            timeout: span("body_timeout", settings.body_timeout)?,
+            min_rate: settings.min_body_rate.0,
+        },
+        head: HeadLimits {
+            head_bytes,
+            uri_bytes,
+            fields: settings.max_headers,
+        },
+        max_handshakes: count("max_handshakes", settings.max_handshakes)?,
+        proxy_protocol: if settings.proxy_protocol {
+            ProxyProtocol::Required
+        } else {
+            ProxyProtocol::Off
+        },
         max_connections: count("max_connections", settings.max_connections)?,
         max_connections_per_source: count(
             "max_connections_per_source",
@@ -176,6 +264,12 @@ const MAX_CONNECTIONS: usize = 10_000_000;
 /// hyper refuses read buffers below 8 KiB, and gives up at about 400 KiB by itself.
 const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 * 1_024..=400 * 1_024;
 
+/// hyper gives up just below 64 KiB by itself.
+const URI_BYTES: std::ops::RangeInclusive<usize> = 256..=63 * 1_024;
+
+/// No browser gets by with fewer than ten; the upper bound is for what they cost.
+const HEADER_LINES: std::ops::RangeInclusive<usize> = 10..=1_000;
+
 const fn ten_seconds() -> Span {
     Span(Duration::from_secs(10))
 }
@@ -188,8 +282,28 @@ const fn one_minute() -> Span {
     Span(Duration::from_secs(60))
 }
 
+const fn one_hour() -> Span {
+    Span(Duration::from_secs(3_600))
+}
+
 const fn sixty_four_kib() -> Size {
     Size(64 * 1_024)
+}
+
+const fn eight_kib() -> Size {
+    Size(8 * 1_024)
+}
+
+const fn five_hundred_bytes() -> Size {
+    Size(500)
+}
+
+const fn one_hundred() -> usize {
+    100
+}
+
+const fn two_thousand() -> usize {
+    2_000
 }
 
 const fn ten_thousand() -> usize {
@@ -226,10 +340,23 @@ mod tests {
         let own = "self_signed = ['localhost']\n";
         check(own, None);
         check(&format!("{own}proxy_protocol = false"), None);
+        check(&format!("{own}proxy_protocol = true"), None);
         check(
-            &format!("{own}proxy_protocol = true"),
-            Some("not yet supported"),
+            &format!("{own}hosts = ['a.example', '*.b.example']\nunknown_host = 'refuse'"),
+            None,
         );
+        check(
+            &format!("{own}max_uri_length = '16KiB'\nmax_header_size = '8KiB'"),
+            Some("not above max_header_size"),
+        );
+        check(&format!("{own}max_uri_length = '63KiB'"), None);
+        check(&format!("{own}max_uri_length = '64KiB'"), Some("63KiB"));
+        check(&format!("{own}max_headers = 5"), Some("from 10 to 1000"));
+        check(
+            &format!("{own}min_body_rate = '0B'"),
+            Some("bytes a second"),
+        );
+        check(&format!("{own}body_timeout = '0s'"), Some("body_timeout"));
         check("", Some("no certificate"));
         check(
             &format!("{own}certificate = [{{ cert = 'a', key = 'b' }}]"),

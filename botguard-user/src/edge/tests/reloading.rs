@@ -1,0 +1,122 @@
+//! A reload replaces how a listener serves, under its open connections.
+
+use http_body_util::{BodyExt as _, Empty, Full};
+
+use super::*;
+use crate::edge::listener::Prepared;
+
+async fn named(name: &'static str) -> SocketAddr {
+    let answer = move |_request: Request<Incoming>| {
+        std::future::ready(Response::new(Full::new(Bytes::from(name))))
+    };
+    upstream(answer).await
+}
+
+/// Another configuration of the listener of `edge`.
+fn prepared(edge: &Running, endpoint: SocketAddr, listener: &str) -> Vec<Prepared> {
+    prepared_with(edge, endpoint, "", listener)
+}
+
+fn prepared_with(
+    edge: &Running,
+    endpoint: SocketAddr,
+    upstream: &str,
+    listener: &str,
+) -> Vec<Prepared> {
+    let upstream = format!("endpoints = ['http://{endpoint}']\n{upstream}");
+    let upstream = toml::from_str(&upstream).unwrap();
+    let upstreams = Upstreams::new(&BTreeMap::from([("app".to_owned(), upstream)])).unwrap();
+    let settings = toml::from_str(&format!(
+        "bind = '127.0.0.1:0'\nupstream = 'app'\n\
+         certificate = [{{ cert = 'cert.pem', key = 'key.pem' }}]\n{listener}"
+    ));
+    prepare(&[settings.unwrap()], &upstreams, edge.directory.path()).unwrap()
+}
+
+async fn ask(client: &mut http1::SendRequest<Empty<Bytes>>) -> Bytes {
+    client.ready().await.unwrap();
+    let request = get("/").body(Empty::new()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+#[tokio::test]
+async fn an_open_connection_goes_to_the_new_upstream() {
+    let edge = start(named("old").await).await;
+    let mut client = edge.http1().await;
+    assert_eq!(ask(&mut client).await, "old");
+    edge.services
+        .replace(prepared(&edge, named("new").await, ""));
+    assert_eq!(ask(&mut client).await, "new");
+    drop(client);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_lowered_limit_holds_for_who_comes_next() {
+    let edge = start(named("old").await).await;
+    let mut first = edge.http1().await;
+    assert_eq!(ask(&mut first).await, "old");
+    edge.services
+        .replace(prepared(&edge, named("new").await, "max_connections = 1"));
+    // The listener had a place in its hand when the limit fell.
+    let mut second = edge.http1().await;
+    let mut third = Box::pin(edge.connect(b"http/1.1"));
+    for _ in 0..20 {
+        assert_eq!(ask(&mut second).await, "new");
+        assert!(poll_once(&mut third).is_pending());
+    }
+    drop((first, second));
+    third.await;
+    edge.stop().await;
+}
+
+/// Polls once.
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+/// Answers with how many connections there were until now.
+async fn counting() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 1.. {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |_request: Request<Incoming>| {
+                let body = Full::new(Bytes::from(number.to_string()));
+                std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+            });
+            let server = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(server.serve_connection(TokioIo::new(tcp), service));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_the_same_keeps_its_connections() {
+    let upstream = counting().await;
+    let edge = start(upstream).await;
+    let mut client = edge.http1().await;
+    assert_eq!(ask(&mut client).await, "1");
+    edge.services.replace(prepared(&edge, upstream, ""));
+    assert_eq!(ask(&mut client).await, "1");
+    let other = "connect_timeout = '4s'";
+    (edge.services).replace(prepared_with(&edge, upstream, other, ""));
+    assert_eq!(ask(&mut client).await, "2");
+    drop(client);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_bound_elsewhere_waits_for_a_restart() {
+    let edge = start(named("old").await).await;
+    let mut client = edge.http1().await;
+    let other = "bind = '127.0.0.1:1'";
+    let mut fresh = prepared(&edge, named("new").await, "");
+    fresh[0].bind = toml::from_str::<BTreeMap<String, SocketAddr>>(other).unwrap()["bind"];
+    edge.services.replace(fresh);
+    assert_eq!(ask(&mut client).await, "old");
+    edge.stop().await;
+}

@@ -1,0 +1,230 @@
+//! WebSockets (RFC 6455): bytes both ways once client and application have left HTTP/1.1 behind.
+//!
+//! Only `websocket` is passed on. `h2c` above all is not: it would be a second connection to the
+//! application, past every decision. Over HTTP/2 no upgrade exists, and extended CONNECT (RFC 8441)
+//! is not offered, so browsers open an HTTP/1.1 connection for it. What is inside is not read.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::body::RequestBytes;
+use super::finish::Finisher;
+use super::headers;
+
+/// Whether a request asks for a WebSocket (RFC 6455 section 4.1).
+pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && !request.headers().contains_key(header::CONTENT_LENGTH)
+        && !request.headers().contains_key(header::TRANSFER_ENCODING)
+        && switches(request.headers())
+}
+
+/// Whether the application agrees.
+pub(super) fn is_granted<B>(response: &Response<B>) -> bool {
+    switches(response.headers())
+}
+
+/// Puts back what ended here as hop-by-hop: both hops change.
+pub(super) fn ask(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+fn switches(fields: &HeaderMap) -> bool {
+    let names = |name, wanted: &[u8]| {
+        let mut values = fields.get_all(name).iter().flat_map(headers::list);
+        values.any(|value| value.eq_ignore_ascii_case(wanted))
+    };
+    // A list with another protocol in it would leave the choice to the application.
+    let only = fields.get_all(header::UPGRADE).iter().count() == 1
+        && (fields.get(header::UPGRADE))
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    only && names(header::CONNECTION, b"upgrade")
+}
+
+/// A WebSocket between a client and the application, from the moment both agreed.
+pub(super) struct Tunnel {
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    from_client: RequestBytes,
+    finisher: Finisher,
+}
+
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tunnel")
+    }
+}
+
+impl Tunnel {
+    pub(super) const fn new(
+        client: OnUpgrade,
+        upstream: OnUpgrade,
+        from_client: RequestBytes,
+        finisher: Finisher,
+    ) -> Self {
+        Self {
+            client,
+            upstream,
+            from_client,
+            finisher,
+        }
+    }
+
+    /// Carries until both sides have closed, one breaks off, nothing moved for `idle_limit`, or
+    /// `abort` is cancelled. Finishes the request in every case.
+    pub(super) async fn carry(self, abort: &CancellationToken, idle_limit: Duration) {
+        let Self {
+            client,
+            upstream,
+            from_client,
+            mut finisher,
+        } = self;
+        let to_client = RequestBytes::default();
+        let ended = tokio::select! {
+            biased;
+            () = abort.cancelled() => None,
+            () = idle(&from_client, &to_client, idle_limit) => None,
+            ended = join(client, upstream, &from_client, &to_client) => ended.ok(),
+        };
+        finisher.sent_in_all(to_client.count());
+        if ended.is_some() {
+            finisher.complete();
+        }
+    }
+}
+
+/// The client's side is ready when its 101 is written, the application's at once.
+async fn join(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    from_client: &RequestBytes,
+    to_client: &RequestBytes,
+) -> io::Result<()> {
+    let upgraded = timeout(UPGRADE_LIMIT, async { tokio::try_join!(client, upstream) });
+    let (client, upstream) = upgraded.await?.map_err(io::Error::other)?;
+    let mut client = Counted::new(client, from_client.clone());
+    let mut upstream = Counted::new(upstream, to_client.clone());
+    copy_bidirectional(&mut client, &mut upstream).await?;
+    Ok(())
+}
+
+/// Resolves when neither count has moved for `limit`.
+async fn idle(one: &RequestBytes, other: &RequestBytes, limit: Duration) {
+    let mut seen = (0, 0);
+    loop {
+        sleep(limit).await;
+        let now = (one.count(), other.count());
+        if now == seen {
+            return;
+        }
+        seen = now;
+    }
+}
+
+/// A side of the tunnel whose bytes are counted as they come out of it.
+struct Counted {
+    stream: TokioIo<Upgraded>,
+    read: RequestBytes,
+}
+
+impl Counted {
+    fn new(stream: Upgraded, read: RequestBytes) -> Self {
+        Self {
+            stream: TokioIo::new(stream),
+            read,
+        }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.read.add(buffer.filled().len() - before);
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// How long a client may take to be told that it may switch.
+const UPGRADE_LIMIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_websockets_are_asked_for() {
+        let check = |method: Method, version: Version, fields: &[(&str, &str)], expected: bool| {
+            let mut request = Request::builder().method(method).version(version);
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            assert_eq!(is_asked(&request.body(()).unwrap()), expected, "{fields:?}");
+        };
+        let (get, one) = (Method::GET, Version::HTTP_11);
+        let asks = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+        ];
+        check(get.clone(), one, &asks, true);
+        check(
+            get.clone(),
+            one,
+            &[("connection", "upgrade"), ("upgrade", "WebSocket")],
+            true,
+        );
+        check(Method::POST, one, &asks, false);
+        check(get.clone(), Version::HTTP_10, &asks, false);
+        check(get.clone(), Version::HTTP_2, &asks, false);
+        check(get.clone(), one, &[("upgrade", "websocket")], false);
+        check(get.clone(), one, &[("connection", "upgrade")], false);
+        let h2c = [
+            ("connection", "upgrade, http2-settings"),
+            ("upgrade", "h2c"),
+        ];
+        check(get.clone(), one, &h2c, false);
+        let both = [("connection", "upgrade"), ("upgrade", "websocket, h2c")];
+        check(get.clone(), one, &both, false);
+        let twice = [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("upgrade", "h2c"),
+        ];
+        check(get.clone(), one, &twice, false);
+        let with_body = [asks[0], asks[1], ("content-length", "5")];
+        check(get, one, &with_body, false);
+    }
+}

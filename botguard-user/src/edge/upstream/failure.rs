@@ -1,0 +1,82 @@
+//! Why the application gave no response, or not the whole of it.
+
+use std::io;
+
+/// Why there is no response. Blame: the upstream, unless another is named.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::edge) enum UpstreamFailure {
+    #[error("no connection to the application")]
+    Unreachable(#[source] ConnectError),
+    #[error("connecting to the application took too long")]
+    ConnectTimeout,
+    /// Blame: the load, or `max_connections`.
+    #[error("the application has as many requests as it may have")]
+    Busy,
+    /// Blame: the configuration, which has the application speak HTTP/2 only.
+    #[error("the application cannot be asked to switch protocols")]
+    NoUpgrade,
+    #[error("the application broke off before its response")]
+    Broken(#[source] hyper::Error),
+    #[error("the application did not respond in time")]
+    FirstByteTimeout,
+    #[error("the application stopped reading the request's body")]
+    Stalled,
+    /// Blame: the client.
+    #[error("the request's body stopped arriving")]
+    ClientStalled,
+    /// Blame: the client.
+    #[error("the request's body broke off, or is not framed as HTTP")]
+    ClientBroke,
+}
+
+impl UpstreamFailure {
+    /// The label of `botguard_upstream_failures_total`.
+    pub(in crate::edge) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Busy => "busy",
+            Self::NoUpgrade => "no_upgrade",
+            Self::Broken(_) => "broken",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::Stalled => "stalled",
+            Self::ClientStalled => "client_stalled",
+            Self::ClientBroke => "client_broke",
+        }
+    }
+}
+
+/// Why no connection could be made. Blame: the upstream, the network, or the configuration.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::edge) enum ConnectError {
+    #[error("its name has no address")]
+    NoAddress,
+    /// TLS included: a certificate that is not trusted is an error of the stream's.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("it took longer than connect_timeout")]
+    Timeout,
+    #[error("it does not speak HTTP/1.1, which an upgrade needs")]
+    NoUpgrade,
+}
+
+impl From<ConnectError> for UpstreamFailure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Timeout => Self::ConnectTimeout,
+            ConnectError::NoUpgrade => Self::NoUpgrade,
+            error => Self::Unreachable(error),
+        }
+    }
+}
+
+/// Why a response's body ended early. Blame: the upstream.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::edge) enum ResponseBroken {
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("nothing moved for longer than idle_timeout")]
+    Idle,
+}

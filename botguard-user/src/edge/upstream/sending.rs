@@ -1,0 +1,161 @@
+//! One request to one target: a connection, the request on it, and the wait for the head of its
+//! response.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::time::timeout;
+
+use super::connect::{Channel, Need};
+use super::endpoint::Protocol;
+use super::failure::UpstreamFailure;
+use super::target::{Age, Occupancy, Place, Target};
+use super::transfer::{Flow, RequestBody, ResponseBody};
+
+/// How a request is sent.
+pub(super) struct Sending {
+    pub(super) need: Need,
+    pub(super) times: Times,
+    pub(super) flow: Flow,
+}
+
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) first_byte: Duration,
+    pub(super) idle: Duration,
+    pub(super) queue: Duration,
+}
+
+pub(super) enum Outcome {
+    Answered(Response<ResponseBody>),
+    /// Nothing of the request was sent.
+    NotSent(Request<RequestBody>, UpstreamFailure),
+    /// Some of it may have been.
+    Failed(UpstreamFailure),
+}
+
+impl Sending {
+    /// Sends `request` to the target that `place` is at.
+    pub(super) async fn send(&self, place: Place, mut request: Request<RequestBody>) -> Outcome {
+        let target = Arc::clone(place.target());
+        let mut oldest = Age::Used;
+        loop {
+            let (mut channel, age) = match target.channel(self.need, oldest).await {
+                Ok(found) => found,
+                Err(error) => return Outcome::NotSent(request, error.into()),
+            };
+            address(&mut request, &channel, &target);
+            let sent = match &mut channel {
+                Channel::Http1(sender) => self.head(sender.try_send_request(request)).await,
+                Channel::Http2(stream) => self.head(stream.sender.try_send_request(request)).await,
+            };
+            let mut error = match sent {
+                Ok(Ok(response)) => {
+                    let occupancy = Occupancy { place, channel };
+                    let flow = self.flow.clone();
+                    return Outcome::Answered(
+                        response
+                            .map(|body| ResponseBody::new(body, occupancy, flow, self.times.idle)),
+                    );
+                }
+                Ok(Err(error)) => error,
+                Err(failure) => return Outcome::Failed(failure),
+            };
+            match (error.take_message(), age) {
+                // It was closed while it was kept. One is made now, which cannot have been.
+                (Some(unsent), Age::Used) => {
+                    oldest = Age::New;
+                    request = unsent;
+                }
+                (Some(unsent), Age::New) => {
+                    return Outcome::NotSent(unsent, UpstreamFailure::Broken(error.into_error()));
+                }
+                (None, _) if self.flow.is_broken() => {
+                    return Outcome::Failed(UpstreamFailure::ClientBroke);
+                }
+                (None, _) => {
+                    return Outcome::Failed(UpstreamFailure::Broken(error.into_error()));
+                }
+            }
+        }
+    }
+
+    /// Waits for as long as the request's body moves, and then for the first byte.
+    async fn head(
+        &self,
+        response: impl Future<Output = Answer>,
+    ) -> Result<Answer, UpstreamFailure> {
+        let mut response = std::pin::pin!(response);
+        let Times {
+            first_byte, idle, ..
+        } = self.times;
+        let mut seen = self.flow.position();
+        loop {
+            let limit = if self.flow.has_ended() {
+                first_byte
+            } else {
+                first_byte.min(idle)
+            };
+            if let Ok(answer) = timeout(limit, &mut response).await {
+                return Ok(answer);
+            }
+            let position = self.flow.position();
+            if position == seen {
+                return Err(if self.flow.has_ended() {
+                    UpstreamFailure::FirstByteTimeout
+                } else if self.flow.waits_for_client() {
+                    UpstreamFailure::ClientStalled
+                } else {
+                    UpstreamFailure::Stalled
+                });
+            }
+            seen = position;
+        }
+    }
+}
+
+type Answer = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+
+/// Gives a request the form that a connection wants. Its path goes on as it was sent, so that the
+/// application sees what a signature covers; its host is in `Host` over HTTP/1.1, and in
+/// `:authority` over HTTP/2 (RFC 9113 section 8.3.1).
+fn address(request: &mut Request<RequestBody>, channel: &Channel, target: &Target) {
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(
+        (request.uri().path_and_query())
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+    );
+    match channel {
+        Channel::Http1(_) => {
+            *request.version_mut() = Version::HTTP_11;
+            // Back from HTTP/2, where it was taken away.
+            if !request.headers().contains_key(HOST)
+                && let Some(authority) = request.uri().authority()
+                && let Ok(host) = HeaderValue::from_str(authority.as_str())
+            {
+                request.headers_mut().insert(HOST, host);
+            }
+        }
+        Channel::Http2(_) => {
+            *request.version_mut() = Version::HTTP_2;
+            let host = request.headers_mut().remove(HOST);
+            let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            uri.authority = host
+                .or_else(|| request.uri().authority().cloned())
+                .or_else(|| target.endpoint.authority().parse().ok());
+            uri.scheme = Some(match target.endpoint.protocol() {
+                Protocol::Tls => Scheme::HTTPS,
+                Protocol::Http1 | Protocol::H2c => Scheme::HTTP,
+            });
+        }
+    }
+    // A path alone, or scheme, authority and path: all that a URI wants.
+    *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+}

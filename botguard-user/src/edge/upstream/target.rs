@@ -1,0 +1,393 @@
+//! One address that requests go to: its connections, how many requests it has, and whether it is
+//! well. An endpoint that is a name has a target for each of its addresses.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::balance::Candidate;
+use super::connect::{Address, Channel, Connector, MAX_STREAMS, Need, Stream};
+use super::endpoint::{Endpoint, Protocol};
+use super::failure::ConnectError;
+use super::health::{Availability, Health, Thresholds};
+use super::transfer::RequestBody;
+use crate::words::clock::Monotonic;
+
+/// What all targets of one upstream have in common.
+pub(super) struct Common {
+    pub(super) upstream: String,
+    pub(super) connect_timeout: Duration,
+    pub(super) max_connections: Option<u32>,
+    pub(super) keep_idle: Duration,
+    pub(super) keep_connections: usize,
+    pub(super) thresholds: Thresholds,
+    /// Told when a target goes up or down.
+    pub(super) changed: Notify,
+}
+
+/// One address of an endpoint.
+pub(super) struct Target {
+    common: Arc<Common>,
+    pub(super) endpoint: Arc<Endpoint>,
+    connector: Connector,
+    n_requests: AtomicUsize,
+    places: Option<Places>,
+    /// HTTP/1.1 connections without a request, the longest idle first.
+    idle: Mutex<Vec<Idle>>,
+    shared: Mutex<Vec<Shared>>,
+    /// Whether HTTP/2 was spoken last.
+    speaks_http2: AtomicBool,
+    /// Held while an HTTP/2 connection is made, which all who wait for it then share.
+    opening: tokio::sync::Mutex<()>,
+    standing: Mutex<Standing>,
+    /// 0 while it is up, `u64::MAX` while it is down, else the end of its ejection in nanoseconds
+    /// since boot: what [`Standing`] comes to, to be read without its lock.
+    blocked_until: AtomicU64,
+}
+
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Monotonic,
+}
+
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    n_streams: Arc<AtomicUsize>,
+}
+
+struct Places {
+    http1: Arc<Semaphore>,
+    http2: Arc<Semaphore>,
+}
+
+struct Standing {
+    health: Health,
+    /// What the log was told last.
+    told: Told,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Told {
+    Up,
+    NotUp,
+}
+
+/// A request's place at a target.
+pub(super) struct Place {
+    target: Arc<Target>,
+    /// `None` where there is no limit.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    pub(super) const fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.target.n_requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a request holds until its response has ended. Dropping it closes an HTTP/1.1 connection
+/// that is in the middle of a message.
+pub(super) struct Occupancy {
+    pub(super) place: Place,
+    pub(super) channel: Channel,
+}
+
+impl Occupancy {
+    /// The response has ended: the connection may have another.
+    pub(super) fn release(self) {
+        if let Channel::Http1(sender) = self.channel {
+            self.place.target.keep(sender);
+        }
+    }
+}
+
+/// Whether a connection has carried a request before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Age {
+    New,
+    Used,
+}
+
+impl Target {
+    pub(super) fn new(common: Arc<Common>, endpoint: Arc<Endpoint>, connector: Connector) -> Self {
+        let places = common.max_connections.map(|max| Places {
+            http1: Arc::new(Semaphore::new(places(max as usize))),
+            http2: Arc::new(Semaphore::new(places(
+                (max as usize).saturating_mul(MAX_STREAMS),
+            ))),
+        });
+        Self {
+            speaks_http2: AtomicBool::new(connector.protocol == Protocol::H2c),
+            common,
+            endpoint,
+            connector,
+            n_requests: AtomicUsize::new(0),
+            places,
+            idle: Mutex::new(Vec::new()),
+            shared: Mutex::new(Vec::new()),
+            opening: tokio::sync::Mutex::new(()),
+            standing: Mutex::new(Standing {
+                health: Health::default(),
+                told: Told::Up,
+            }),
+            blocked_until: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) const fn address(&self) -> &Address {
+        &self.connector.address
+    }
+
+    pub(super) const fn protocol(&self) -> Protocol {
+        self.connector.protocol
+    }
+
+    pub(super) fn n_idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+
+    /// A place for a request, if one is free.
+    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Place> {
+        let permit = match self.free_places() {
+            Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
+            None => None,
+        };
+        Some(self.place(permit))
+    }
+
+    /// A place for a request, waited for.
+    pub(super) async fn enter(self: &Arc<Self>) -> Option<Place> {
+        let permit = match self.free_places() {
+            Some(places) => Some(Arc::clone(places).acquire_owned().await.ok()?),
+            None => None,
+        };
+        Some(self.place(permit))
+    }
+
+    fn free_places(&self) -> Option<&Arc<Semaphore>> {
+        self.places.as_ref().map(|places| {
+            if self.speaks_http2.load(Ordering::Relaxed) {
+                &places.http2
+            } else {
+                &places.http1
+            }
+        })
+    }
+
+    fn place(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> Place {
+        self.n_requests.fetch_add(1, Ordering::Relaxed);
+        Place {
+            target: Arc::clone(self),
+            _permit: permit,
+        }
+    }
+
+    /// A connection: one that is kept where it may be of any `age`, else a new one, made within
+    /// `connect_timeout`.
+    ///
+    /// Errors: [`ConnectError`], which counts against this target unless an upgrade was wanted.
+    pub(super) async fn channel(
+        &self,
+        need: Need,
+        oldest: Age,
+    ) -> Result<(Channel, Age), ConnectError> {
+        if need == Need::Upgrade && self.connector.protocol == Protocol::H2c {
+            return Err(ConnectError::NoUpgrade);
+        }
+        let shares = need == Need::Any && self.speaks_http2.load(Ordering::Relaxed);
+        if oldest == Age::Used {
+            let kept = if shares {
+                self.join().map(Channel::Http2)
+            } else {
+                self.take(Monotonic::read()).map(Channel::Http1)
+            };
+            if let Some(channel) = kept {
+                return Ok((channel, Age::Used));
+            }
+        }
+        let opened = timeout(self.common.connect_timeout, async {
+            if !shares {
+                return self
+                    .connector
+                    .open(need)
+                    .await
+                    .map(|channel| (channel, Age::New));
+            }
+            let _alone = self.opening.lock().await;
+            if let Some(stream) = self.join() {
+                return Ok((Channel::Http2(stream), Age::Used));
+            }
+            self.connector
+                .open(need)
+                .await
+                .map(|channel| (channel, Age::New))
+        });
+        let opened = opened.await.unwrap_or(Err(ConnectError::Timeout));
+        match &opened {
+            Ok((_, Age::Used)) => {}
+            Ok((channel, Age::New)) => {
+                self.learn(channel, need);
+                self.update(|health, now, _| health.connected(now));
+            }
+            // That it speaks no HTTP/1.1 is no sign of its being down, and is a client's to find.
+            Err(_error) if need == Need::Upgrade => {}
+            Err(_error) => self.update(Health::connect_failed),
+        }
+        opened
+    }
+
+    /// A connection for one check, of which nothing is kept.
+    pub(super) async fn check_channel(&self) -> Result<Channel, ConnectError> {
+        self.connector.open(Need::Any).await
+    }
+
+    fn learn(&self, channel: &Channel, need: Need) {
+        match channel {
+            Channel::Http2(stream) => {
+                self.speaks_http2.store(true, Ordering::Relaxed);
+                self.shared.lock().push(Shared {
+                    sender: stream.sender.clone(),
+                    n_streams: Arc::clone(stream.n_streams()),
+                });
+            }
+            Channel::Http1(_) if need == Need::Any => {
+                self.speaks_http2.store(false, Ordering::Relaxed);
+            }
+            Channel::Http1(_) => {}
+        }
+    }
+
+    fn join(&self) -> Option<Stream> {
+        let mut shared = self.shared.lock();
+        shared.retain(|shared| !shared.sender.is_closed());
+        (shared.iter()).find_map(|shared| Stream::join(&shared.sender, &shared.n_streams))
+    }
+
+    fn take(&self, now: Monotonic) -> Option<http1::SendRequest<RequestBody>> {
+        let mut idle = self.idle.lock();
+        for place in (0..idle.len()).rev() {
+            let connection = idle.get(place)?;
+            if now.since(connection.since) > self.common.keep_idle {
+                // Those before it have been idle for longer.
+                idle.drain(..=place);
+                return None;
+            }
+            if connection.sender.is_closed() {
+                idle.remove(place);
+            } else if connection.sender.is_ready() {
+                return Some(idle.remove(place).sender);
+            }
+            // Else its request is still being sent, though its response has ended.
+        }
+        None
+    }
+
+    fn keep(&self, sender: http1::SendRequest<RequestBody>) {
+        if sender.is_closed() {
+            return;
+        }
+        let since = Monotonic::read();
+        let mut idle = self.idle.lock();
+        if idle.len() < self.common.keep_connections {
+            idle.push(Idle { sender, since });
+        }
+    }
+
+    /// Closes connections that were idle for too long, and forgets those that are closed.
+    pub(super) fn sweep(&self, now: Monotonic) {
+        let mut idle = self.idle.lock();
+        idle.retain(|connection| {
+            !connection.sender.is_closed() && now.since(connection.since) <= self.common.keep_idle
+        });
+        drop(idle);
+        let mut shared = self.shared.lock();
+        shared.retain(|shared| !shared.sender.is_closed());
+    }
+
+    /// What a check found.
+    pub(super) fn checked(&self, passed: bool) {
+        self.update(|health, _, thresholds| {
+            if passed {
+                health.check_passed(thresholds);
+            } else {
+                health.check_failed(thresholds);
+            }
+        });
+    }
+
+    /// Says so where an ejection has ended.
+    pub(super) fn refresh(&self) {
+        if self.blocked_until.load(Ordering::Relaxed) != 0 {
+            self.update(|_, _, _| {});
+        }
+    }
+
+    pub(super) fn availability(&self) -> Availability {
+        self.standing.lock().health.availability(Monotonic::read())
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Health, Monotonic, &Thresholds)) {
+        let now = Monotonic::read();
+        let mut standing = self.standing.lock();
+        change(&mut standing.health, now, &self.common.thresholds);
+        let availability = standing.health.availability(now);
+        let (blocked_until, told) = match availability {
+            Availability::Up => (0, Told::Up),
+            Availability::Down => (u64::MAX, Told::NotUp),
+            Availability::Ejected(until) => (until.as_nanoseconds(), Told::NotUp),
+        };
+        self.blocked_until.store(blocked_until, Ordering::Relaxed);
+        let is_news = std::mem::replace(&mut standing.told, told) != told;
+        drop(standing);
+        if !is_news {
+            return;
+        }
+        let (upstream, endpoint) = (&self.common.upstream, &self.endpoint);
+        let address = self.address();
+        match availability {
+            Availability::Up => {
+                tracing::info!(upstream, %endpoint, %address, "the endpoint is up again");
+            }
+            Availability::Down => {
+                tracing::warn!(upstream, %endpoint, %address, "the endpoint is down: its checks fail");
+            }
+            Availability::Ejected(until) => {
+                let seconds = until.since(now).as_secs_f32();
+                tracing::warn!(
+                    upstream, %endpoint, %address, seconds,
+                    "the endpoint is left alone: no connection can be made"
+                );
+            }
+        }
+        self.common.changed.notify_one();
+    }
+}
+
+impl Candidate for Arc<Target> {
+    fn is_up(&self) -> bool {
+        match self.blocked_until.load(Ordering::Relaxed) {
+            0 => true,
+            u64::MAX => false,
+            until => Monotonic::read().as_nanoseconds() >= until,
+        }
+    }
+
+    fn load(&self) -> usize {
+        self.n_requests.load(Ordering::Relaxed)
+    }
+}
+
+fn places(wanted: usize) -> usize {
+    wanted.min(Semaphore::MAX_PERMITS)
+}
