@@ -34,6 +34,12 @@ pub mod proxy_protocol;
 mod stream;
 mod tunnel;
 
+pub mod client_hello;
+pub mod header_shape;
+pub mod http2_fingerprint;
+pub mod ja4;
+pub mod prints;
+
 mod denial;
 mod exchange;
 pub mod forwarded;
@@ -56,6 +62,8 @@ mod pace;
 pub mod identity;
 pub mod redact;
 
+#[cfg(test)]
+mod captures;
 #[cfg(test)]
 mod tests;
 

@@ -15,6 +15,7 @@
 pub mod decision;
 pub mod facts;
 pub mod policy;
+pub mod prints;
 pub mod weights;
 
 mod assessment;

@@ -19,7 +19,7 @@ struct Target {
 
 /// Some ten seconds each, where debug assertions are on; a run of `packet` has hundreds of
 /// verdicts.
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target {
         name: "fuzz-packet",
         n_runs: 100_000,
@@ -34,6 +34,11 @@ const TARGETS: [Target; 6] = [
         name: "fuzz-jwt",
         n_runs: 100_000,
         most_bytes: 512,
+    },
+    Target {
+        name: "fuzz-client-hello",
+        n_runs: 200_000,
+        most_bytes: 2_048,
     },
     Target {
         name: "fuzz-framing",

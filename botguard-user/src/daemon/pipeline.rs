@@ -213,7 +213,8 @@ impl Pipeline {
     /// What a client looks like.
     #[must_use]
     pub fn fingerprint(&self, head: &RequestHead<'_>) -> u64 {
-        self.hasher.fingerprint(&head.parts.headers)
+        let ja4 = head.prints.ja4_of(&head.client);
+        self.hasher.fingerprint(&head.parts.headers, ja4)
     }
 
     /// The ban that a request earned, unless its source is spared; then the log says why.

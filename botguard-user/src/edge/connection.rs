@@ -30,6 +30,8 @@ use super::control_frames::Counted;
 use super::exchange::Exchange;
 use super::framing::watched::Watched;
 use super::listener::{Limits, ProxyProtocol, per_source};
+use super::prints::tap::Tapped;
+use super::prints::{ConnectionPrints, HelloEar, OpeningEar};
 use super::proxy_protocol::Source;
 use super::proxy_protocol::reading::{self, ReadError};
 use super::site::{Service, Site};
@@ -55,6 +57,7 @@ pub(super) async fn serve(
             peer: peer.ip(),
             told: begun.told,
             local,
+            prints: begun.prints,
         });
         serve_http(begun.tls, &service.limits, exchange, &shutdown).await;
         if let Some(tunnel) = live.take_tunnel() {
@@ -81,9 +84,14 @@ async fn settle(edge: &Edge, ban: BanProposal) {
     edge.gate.settle(ban);
 }
 
+/// A client's stream after TLS.
+type Tls = TlsStream<Tapped<ClientStream, HelloEar>>;
+
 /// A connection whose handshake is done.
 struct Begun {
-    tls: TlsStream<ClientStream>,
+    tls: Tls,
+    /// What the client showed of itself so far.
+    prints: Arc<ConnectionPrints>,
     /// Whom the peer's PROXY protocol header named.
     told: Option<IpAddr>,
     /// Of whoever it named.
@@ -157,8 +165,11 @@ async fn shake_hands(
         .map(|place| place.ok_or(NotBegun::PerSource))
         .transpose()?;
     let stream = ClientStream::new(tcp, live.abort().clone(), service.limits.send_timeout);
+    let prints = Arc::new(ConnectionPrints::default());
+    let stream = Tapped::new(stream, HelloEar::new(&prints));
     Ok(Begun {
         tls: service.tls.accept(stream).await?,
+        prints,
         told,
         _place: place,
     })
@@ -180,19 +191,20 @@ const CONNECTIONS_REFUSED: &str = "botguard_connections_refused_total";
 const HANDSHAKES_FAILED: &str = "botguard_handshakes_failed_total";
 
 async fn serve_http(
-    tls: TlsStream<ClientStream>,
+    tls: Tls,
     limits: &Limits,
     exchange: Arc<Exchange>,
     shutdown: &CancellationToken,
 ) {
     let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let live = Arc::clone(&exchange.live);
+    let opening = OpeningEar::new(&exchange.prints);
     let service = service_fn(move |request| {
         let exchange = Arc::clone(&exchange);
         async move { Ok::<_, Infallible>(exchange.answer(request).await) }
     });
     if http2 {
-        let io = TokioIo::new(Counted::new(tls));
+        let io = TokioIo::new(Tapped::new(Counted::new(tls), opening));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -307,7 +319,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::UpgradeableConnection<TokioIo<Watched<TlsStream<ClientStream>>>, S>
+impl<S> Connection for http1::UpgradeableConnection<TokioIo<Watched<Tls>>, S>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -318,7 +330,7 @@ where
 }
 
 impl<S> Connection
-    for http2::Connection<TokioIo<Counted<TlsStream<ClientStream>>>, S, TokioExecutor>
+    for http2::Connection<TokioIo<Tapped<Counted<Tls>, OpeningEar>>, S, TokioExecutor>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

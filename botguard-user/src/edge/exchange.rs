@@ -19,6 +19,7 @@ use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
 use super::hosts::UnknownHost;
 use super::observe;
+use super::prints::ConnectionPrints;
 use super::problem::{self, Problem};
 use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
@@ -39,6 +40,7 @@ pub(super) struct Exchange {
     /// Whom the peer's PROXY protocol header named.
     pub(super) told: Option<IpAddr>,
     pub(super) local: SocketAddr,
+    pub(super) prints: Arc<ConnectionPrints>,
 }
 
 impl Exchange {
@@ -63,6 +65,7 @@ impl Exchange {
         } else {
             Asks::Application
         };
+        let prints = self.prints.with(&parts.headers);
         let head = RequestHead {
             parts: &parts,
             path: &target.path,
@@ -70,6 +73,7 @@ impl Exchange {
             client,
             local: self.local,
             asks,
+            prints: &prints,
         };
         let admission = edge.gate.admit(&head);
         let bytes = RequestBytes::default();
@@ -241,6 +245,7 @@ impl Exchange {
             local: self.local,
             status: error.status().as_u16(),
             reason: &reason,
+            prints: &self.prints.with(&parts.headers),
         });
         Problem::from(error)
             .response(id.as_deref())

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 use super::observe::Observed;
+use super::prints::Prints;
 use crate::engine::decision::{BanProposal, Denial, LimitState};
 use crate::engine::facts::{Observation, ResponseFacts};
 use crate::words::address::ClientAddress;
@@ -64,6 +65,8 @@ pub struct RequestHead<'a> {
     pub local: SocketAddr,
     /// Whose answer it asks for.
     pub asks: Asks,
+    /// What it and its connection show of who sent it.
+    pub prints: &'a Prints,
 }
 
 /// Whose answer a request asks for.
@@ -89,6 +92,8 @@ pub struct RefusedRequest<'a> {
     pub status: u16,
     /// What is wrong with it, in a sentence.
     pub reason: &'a str,
+    /// What it and its connection show of who sent it.
+    pub prints: &'a Prints,
 }
 
 /// Whose side of an unfinished response went away.

@@ -46,6 +46,7 @@ mod denying;
 mod hostile_http2;
 mod limits;
 mod passing;
+mod printing;
 mod proxied;
 mod reloading;
 mod smuggling;
@@ -88,10 +89,13 @@ impl Gate for Recorder {
                 _ => None,
             },
             limit: limit(request.path),
-            upstream_headers: vec![(
-                HeaderName::from_static("botguard-request-id"),
-                HeaderValue::from_static("id-1"),
-            )],
+            upstream_headers: printing::and_prints(
+                request,
+                vec![(
+                    HeaderName::from_static("botguard-request-id"),
+                    HeaderValue::from_static("id-1"),
+                )],
+            ),
             request_id: Arc::from("id-1"),
         }
     }

@@ -84,6 +84,7 @@ impl Engine {
             at: now,
             page_of: page.map(|it| Collection::new(&facts.method, it.template, it.parameter)),
             allowance,
+            fingerprint: facts.fingerprint,
         };
         let (features, receipt) = self.principals.charge(subject.id, charge);
         let class = class(terms.key, tier, route);
@@ -100,6 +101,7 @@ impl Engine {
             allowance,
             newcomers,
             page,
+            holder: subject.id.credential(),
         };
         let score = score::breakdown(&view, trust(step_up, policy));
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
+use super::prints::PrintFacts;
 use crate::words::address::ClientAddress;
 use crate::words::identity::{
     Authentication, Crawler, KeyIdentity, SessionIdentity, UserHash, UserIdentity,
@@ -40,9 +41,11 @@ pub struct RequestFacts {
     pub reader: Reader,
     /// Canonical authority that is asked for, without the port.
     pub host: Arc<str>,
-    /// Keyed hash of what the client looks like (for now of its User-Agent), for the binding of
-    /// interaction tokens.
+    /// Keyed hash of what the client looks like for as long as it is the same: of its User-Agent, and
+    /// of what lasts of its JA4. Tokens and clearances are bound to it.
     pub fingerprint: u64,
+    /// What its prints say of it.
+    pub prints: PrintFacts,
     /// HTTP method.
     pub method: Method,
     /// Decoded, dot-normalised path: starts with `/`, no empty or dot segments.
@@ -69,6 +72,7 @@ impl RequestFacts {
             reader: Reader::Program,
             host: Arc::from(""),
             fingerprint: 0,
+            prints: PrintFacts::default(),
             method,
             path: Arc::from(path),
             query: Arc::from(query),

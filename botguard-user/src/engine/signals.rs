@@ -2,9 +2,11 @@
 //! for people. The numbers are in [`super::weights`].
 
 mod burst;
+mod client_mismatch;
 mod credential_churn;
 mod excess;
 mod false_crawler;
+mod fingerprint_churn;
 mod hosting_asn;
 mod no_interaction;
 mod paging;
@@ -18,6 +20,7 @@ use super::features::principal::Features;
 use super::policy::tier::Tier;
 use super::throttle::Allowance;
 use crate::words::identity::ClientClass;
+use crate::words::memo::Credential;
 
 /// What a signal may look at.
 pub(crate) struct View<'a> {
@@ -35,6 +38,8 @@ pub(crate) struct View<'a> {
     pub(crate) newcomers: Option<u32>,
     /// What this request pages through, if it does.
     pub(crate) page: Option<Page<'a>>,
+    /// The accepted credential that is charged.
+    pub(crate) holder: Option<Credential>,
 }
 
 /// A page request, for the evidence.
@@ -47,7 +52,7 @@ pub(crate) struct Page<'a> {
 }
 
 /// Every signal, in the order of their groups.
-pub(crate) const SIGNALS: [fn(&View<'_>) -> Option<SignalReading>; 7] = [
+pub(crate) const SIGNALS: [fn(&View<'_>) -> Option<SignalReading>; 9] = [
     tier::read,
     credential_churn::read,
     paging::read,
@@ -55,6 +60,8 @@ pub(crate) const SIGNALS: [fn(&View<'_>) -> Option<SignalReading>; 7] = [
     no_interaction::read,
     hosting_asn::read,
     false_crawler::read,
+    client_mismatch::read,
+    fingerprint_churn::read,
 ];
 
 /// A number with separators between the thousands: `4,200`.

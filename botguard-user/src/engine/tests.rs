@@ -10,6 +10,7 @@ mod laws;
 mod modes;
 mod overrides;
 mod principals;
+mod prints;
 mod worked_example;
 
 use crate::engine::policy::reputation::ReputationSettings;

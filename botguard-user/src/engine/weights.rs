@@ -56,6 +56,21 @@ pub const NEWCOMERS: Ramp = Ramp { from: 200, to: 400 };
 /// `false_crawler`: the whole of its group.
 pub const FALSE_CRAWLER: Points = Points::from_basis(3_000);
 
+/// `client_mismatch`: the whole of its group, where connection and header fields both contradict the
+/// User-Agent; the signal grades what is less.
+pub const CLIENT_MISMATCH: Points = Points::from_basis(3_000);
+
+/// `fingerprint_churn`: as much as a burst. A session that wanders between clients is stolen or
+/// shared, which does not say that it is used by a machine.
+pub const FINGERPRINT_CHURN: Points = Points::from_basis(2_000);
+
+/// Kinds of clients with one credential within an hour from which `fingerprint_churn` begins, and
+/// where it is certain. An application, its web view and its downloader are three.
+pub const KINDS: Ramp = Ramp { from: 3, to: 6 };
+
+/// How far it counts for what is used on several devices or by several programs.
+pub const KINDS_OF_SEVERAL: Points = Points::from_basis(5_000);
+
 /// Taken off for a user who has just authenticated: as much as a burst adds.
 pub const FRESH_AUTHENTICATION: Points = Points::from_basis(2_000);
 
@@ -149,7 +164,8 @@ mod tests {
 
     #[test]
     fn no_group_blocks_alone() {
-        for group in [Group::Key, Group::Pattern, Group::Behaviour, Group::Network] {
+        use Group::{Behaviour, Client, Key, Network, Pattern};
+        for group in [Key, Pattern, Behaviour, Network, Client] {
             assert!(cap(group) < Points::from_basis(5_000), "{group:?}");
         }
     }

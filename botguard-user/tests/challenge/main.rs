@@ -70,7 +70,8 @@ enum Haste {
 
 impl Guard {
     fn holder(&self, request: &RequestHead<'_>) -> Holder {
-        Holder::new(None, self.hasher.fingerprint(&request.parts.headers))
+        let ja4 = request.prints.ja4_of(&request.client);
+        Holder::new(None, self.hasher.fingerprint(&request.parts.headers, ja4))
     }
 }
 

@@ -12,6 +12,7 @@ use botguard::daemon::pipeline::{Pipeline, View};
 use botguard::edge::gate::{Asks, Gate as _, RequestHead};
 use botguard::edge::identity::KeyHasher;
 use botguard::edge::identity::jwt::TokenVerifier;
+use botguard::edge::prints::NO_PRINTS;
 use botguard::enforcement::never_block::NeverBlock;
 use botguard::enforcement::settings::{Backend, KernelSettings};
 use botguard::engine::facts::{AnsweredBy, ResponseFacts};
@@ -55,6 +56,7 @@ pub(crate) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
                 client: ClientAddress::direct(client.into()),
                 local: ([127, 0, 0, 1], 8443).into(),
                 asks: Asks::Application,
+                prints: &NO_PRINTS,
             };
             let start = Monotonic::read();
             let admission = pipeline.admit(&head);
@@ -89,6 +91,7 @@ pub(crate) fn one_request(pipeline: &Pipeline) {
         client: ClientAddress::direct([192, 0, 2, 1].into()),
         local: ([127, 0, 0, 1], 8443).into(),
         asks: Asks::Application,
+        prints: &NO_PRINTS,
     };
     let admission = pipeline.admit(&head);
     pipeline.finish(admission.ticket, &RESPONSE);

@@ -139,7 +139,11 @@ async fn visits(
         tasks.push(tokio::spawn(async move {
             let mut answers = Answers::default();
             for (mut client, Member { key, agent, .. }) in share {
-                let headers = [("x-api-key", key.as_str()), ("user-agent", agent)];
+                let headers = [
+                    ("x-api-key", key.as_str()),
+                    ("user-agent", agent),
+                    ("sec-fetch-mode", "cors"),
+                ];
                 for _visit in 0..n_requests {
                     let answer = client.get("/users", &headers).await;
                     answers.count(answer.map(|answer| answer.status.as_u16()));

@@ -10,6 +10,7 @@ use crate::engine::facts::{
     AnsweredBy, Clearance, Country, Hosting, Login, Observation, Reader, RequestFacts,
     ResponseFacts, Standing,
 };
+use crate::engine::prints::PrintFacts;
 use crate::words::clock::Monotonic;
 use crate::words::identity::{Authentication, Crawler, UserProof};
 use crate::words::key::KeyRuling;
@@ -81,6 +82,9 @@ pub struct FactsRecord {
     /// Who would have read an answer.
     #[serde(default)]
     pub reader: Reader,
+    /// What its prints said of it.
+    #[serde(default)]
+    pub prints: PrintFacts,
     /// What the application said of it by a signed header.
     #[serde(default)]
     pub observation: Option<ObservationRecord>,
@@ -178,6 +182,7 @@ impl FactsRecord {
             crawler: crawler_record(&facts.crawler),
             clearance: facts.clearance,
             reader: facts.reader,
+            prints: facts.prints,
             observation: response.observation.as_ref().map(Into::into),
             ..Self::unjudged(facts.fingerprint, told.engine)
         }
@@ -208,6 +213,7 @@ impl FactsRecord {
             crawler: None,
             clearance: Clearance::None,
             reader: Reader::Program,
+            prints: PrintFacts::default(),
             observation: None,
         }
     }

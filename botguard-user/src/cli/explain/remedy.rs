@@ -49,6 +49,9 @@ pub(super) fn would_change(request: &RequestRecord) -> Vec<String> {
             }
         }
     }
+    if decision.threshold.is_some() {
+        changes.extend(looks(request).map(ToOwned::to_owned));
+    }
     if decision.would != decision.action {
         changes.push(format!(
             "nothing was denied, since the mode is {}: `botguard mode enforce`, or the route's \
@@ -57,6 +60,23 @@ pub(super) fn would_change(request: &RequestRecord) -> Vec<String> {
         ));
     }
     changes
+}
+
+/// What a client would have to look like.
+fn looks(request: &RequestRecord) -> impl Iterator<Item = &'static str> {
+    request
+        .signals
+        .iter()
+        .filter_map(|signal| match &*signal.id {
+            "client_mismatch" => Some(
+                "a User-Agent that says what the client is; if a proxy opens TLS on the way, \
+             `[trust] proxies` tells botguard",
+            ),
+            "fingerprint_churn" => Some(
+                "a session of its own for each client; one that was stolen ends with a sign-out",
+            ),
+            _ => None,
+        })
 }
 
 /// Commands for what outlasts the request.

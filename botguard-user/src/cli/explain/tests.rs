@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::audit::record::{
-    AuthenticationRecord, BanScope, EnforcementRecord, Event, Record, Timestamp, VERSION,
-    tests::request,
+    AuthenticationRecord, BanScope, EnforcementRecord, Event, Record, SignalRecord, Timestamp,
+    VERSION, tests::request,
 };
 use crate::engine::decision::LimitUnit;
 use crate::words::clock::Wall;
@@ -156,6 +156,22 @@ fn every_decision_says_what_would_change_it_and_how_to_undo_it() {
     check(
         &|it| decide(it, Action::Throttle),
         &["changed by  a slower client"],
+    );
+    let looks = |id: &str| SignalRecord {
+        id: id.to_owned(),
+        group: Group::Client,
+        weight: Points::from_basis(3_000),
+        confidence: Points::ONE,
+        value: 1.0,
+        evidence: "says it is Firefox, but its TLS is no browser's".to_owned(),
+    };
+    check(
+        &|it| it.signals.push(looks("client_mismatch")),
+        &["changed by  a User-Agent that says what the client is; if a proxy"],
+    );
+    check(
+        &|it| it.signals.push(looks("fingerprint_churn")),
+        &["changed by  a session of its own for each client"],
     );
     check(
         &|it| decide(it, Action::Challenge),

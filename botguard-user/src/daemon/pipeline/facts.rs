@@ -6,6 +6,7 @@ use http::header;
 use super::{Pipeline, View};
 use crate::challenge::Holder;
 use crate::edge::gate::RequestHead;
+use crate::edge::prints;
 use crate::edge::reader::reader;
 use crate::edge::redact::{Redactor, without_user};
 use crate::engine::facts::RequestFacts;
@@ -40,6 +41,7 @@ impl Pipeline {
             reader: reader(&head.parts.method, headers),
             host: host(head.authority).into(),
             fingerprint,
+            prints: prints::facts(head),
             method: head.parts.method.clone(),
             // A secret in it would come out again in evidence. Its place keeps a keyed hash.
             path: Redactor::new(&view.identity, &self.hasher)

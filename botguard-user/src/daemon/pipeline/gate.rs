@@ -62,6 +62,7 @@ impl Gate for Pipeline {
             elapsed,
             unrecordable,
             redacted,
+            prints: head.prints.clone(),
         });
         Admission {
             denial,
@@ -155,8 +156,9 @@ impl Gate for Pipeline {
         let request_id = self.ids.next();
         let network = view.intel.network(request.client.ip());
         let redacted = ticket::refused_head(request, &view, &self.hasher);
-        let facts =
-            FactsRecord::unjudged(self.hasher.fingerprint(&request.parts.headers), self.began);
+        let ja4 = request.prints.ja4_of(&request.client);
+        let fingerprint = self.hasher.fingerprint(&request.parts.headers, ja4);
+        let facts = FactsRecord::unjudged(fingerprint, self.began);
         let record = ticket::refused_record(request, &view, &request_id, network, redacted, facts);
         metrics::request(
             "default",

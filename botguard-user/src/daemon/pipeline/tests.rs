@@ -16,6 +16,7 @@ use crate::audit::record::{BanScope, Record, RequestRecord};
 use crate::daemon::enforcer::{KernelSide, Start};
 use crate::edge::gate::RequestHead;
 use crate::edge::gate::{Asks, Closing, Gate as _, RefusedRequest, Ticket};
+use crate::edge::prints::NO_PRINTS;
 use crate::enforcement::never_block::{Guard, NeverBlock};
 use crate::enforcement::settings::{Backend, KernelSettings};
 use crate::engine::decision::{Action, Denial};
@@ -33,6 +34,7 @@ mod challenge;
 mod counting;
 mod keys;
 mod limits;
+mod prints;
 
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
 
@@ -154,6 +156,7 @@ impl Bench {
             client: ClientAddress::direct(ip.parse().unwrap()),
             local: SocketAddr::from(([192, 0, 2, 80], 443)),
             asks: Asks::Application,
+            prints: &NO_PRINTS,
         });
         let id = HeaderValue::from_str(&admission.request_id).unwrap();
         let named = HeaderName::from_static("botguard-request-id");
@@ -296,6 +299,7 @@ fn a_request_without_one_meaning_is_recorded_too() {
         local: SocketAddr::from(([192, 0, 2, 80], 443)),
         status: 400,
         reason: "an encoded slash",
+        prints: &NO_PRINTS,
     });
     let requests = bench.requests();
     assert_eq!(requests.len(), 1);
@@ -319,6 +323,7 @@ fn what_botguard_answers_itself_is_no_evidence() {
             client: ClientAddress::direct(SCRAPER.parse().unwrap()),
             local: SocketAddr::from(([192, 0, 2, 80], 443)),
             asks: Asks::Botguard,
+            prints: &NO_PRINTS,
         });
         let response = ResponseFacts {
             answered_by: AnsweredBy::Botguard,

@@ -14,6 +14,7 @@ use crate::audit::record::{
 };
 use crate::edge::gate::{BrokenBy, RefusedRequest};
 use crate::edge::identity::KeyHasher;
+use crate::edge::prints::Prints;
 use crate::edge::redact::{Redactor, without_user};
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
@@ -41,6 +42,7 @@ pub(super) struct InFlight {
     /// Refused since it could not be recorded.
     pub(super) unrecordable: bool,
     pub(super) redacted: Redacted,
+    pub(super) prints: Prints,
 }
 
 /// How a request ended, and what came of it.
@@ -139,7 +141,7 @@ impl InFlight {
             partial: false,
             request_id: self.request_id.to_string(),
             policy: self.policy_hash.to_string(),
-            client: ClientRecord::of(&self.facts),
+            client: with_prints(ClientRecord::of(&self.facts), &self.prints),
             identity: IdentityRecord::of(&self.facts, decision.class),
             facts: FactsRecord {
                 own: self.pending.is_none(),
@@ -196,7 +198,7 @@ pub(super) fn refused_record(
         partial: false,
         request_id: request_id.to_owned(),
         policy: view.policy_hash.to_string(),
-        client: ClientRecord::at(request.client, &network),
+        client: with_prints(ClientRecord::at(request.client, &network), request.prints),
         identity: IdentityRecord::unknown(ClientClass::Any),
         facts,
         raw: Points::ZERO,
@@ -299,6 +301,15 @@ impl Redacted {
             headers: self.headers,
             broken_off: None,
         }
+    }
+}
+
+fn with_prints(client: ClientRecord, prints: &Prints) -> ClientRecord {
+    ClientRecord {
+        ja4: prints.ja4().map(|ja4| ja4.as_str().to_owned()),
+        h2: prints.http2().map(ToOwned::to_owned),
+        header_shape: prints.header_shape().map(|shape| shape.to_string()),
+        ..client
     }
 }
 

@@ -8,6 +8,7 @@ use http::request::Parts;
 
 use super::*;
 use crate::edge::gate::Asks;
+use crate::edge::prints::NO_PRINTS;
 use crate::engine::decision::LimitUnit;
 use crate::words::address::ClientAddress;
 
@@ -46,6 +47,7 @@ fn answer_to(denial: &Denial, limit: Option<&LimitState>, parts: &Parts) -> Resp
         client: ClientAddress::direct("192.0.2.1".parse().unwrap()),
         local,
         asks: Asks::Application,
+        prints: &NO_PRINTS,
     };
     answer(denial, limit, &head, &Challenger, "r-1")
 }

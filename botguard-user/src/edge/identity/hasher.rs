@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use http::{HeaderMap, header};
 
+use crate::edge::ja4::Ja4;
 use crate::words::identity::{KeyHash, KeyIdentity, SessionHash, UserHash};
 
 /// An API key as it was sent. Does not print.
@@ -97,14 +98,22 @@ impl KeyHasher {
         }
     }
 
-    /// What a client looks like: for now, its `User-Agent`. Absent and empty are different.
+    /// What a client looks like for as long as it is the same: its `User-Agent`, and what lasts of
+    /// its JA4, so that a resumed connection looks no different. Absent and empty are different.
     #[must_use]
-    pub fn fingerprint(&self, headers: &HeaderMap) -> u64 {
+    pub fn fingerprint(&self, headers: &HeaderMap, ja4: Option<&Ja4>) -> u64 {
         let mut context = hmac::Context::with_key(&self.api_keys);
         context.update(b"fingerprint\0");
         if let Some(agent) = headers.get(header::USER_AGENT) {
             context.update(b"user-agent\0");
             context.update(agent.as_bytes());
+        }
+        if let Some(ja4) = ja4 {
+            // No field has a zero byte, and neither part has one.
+            for part in ja4.lasting() {
+                context.update(b"\0");
+                context.update(part.as_bytes());
+            }
         }
         let tag = context.sign();
         let mut first = [0; 8];
@@ -207,6 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn a_client_is_known_again_when_it_resumes_and_by_its_tls() {
+        let hasher = KeyHasher::new(&[1; 32]);
+        let curl = map(&[("user-agent", "curl/8")]);
+        let look = |client: &str, place| {
+            let prints = crate::edge::prints::Prints::captured(client, place, &curl);
+            hasher.fingerprint(&curl, prints.ja4())
+        };
+        assert_eq!(look("h2load", 0), look("h2load", 1));
+        assert_eq!(look("wrk", 0), look("wrk", 1));
+        let all = [
+            hasher.fingerprint(&curl, None),
+            look("h2load", 0),
+            look("wrk", 0),
+            look("chromium", 0),
+        ];
+        for (n, one) in all.iter().enumerate() {
+            assert!(!all[..n].contains(one), "{n}");
+        }
+    }
+
+    #[test]
     fn hashes_are_keyed_and_repeatable() {
         let one = KeyHasher::new(&[1; 32]);
         let other = KeyHasher::new(&[2; 32]);
@@ -226,11 +256,11 @@ mod tests {
         assert_ne!(one.session("k"), other.session("k"));
         assert_ne!(one.user("k"), other.user("k"));
         let curl = map(&[("user-agent", "curl/8")]);
-        assert_eq!(one.fingerprint(&curl), one.fingerprint(&curl));
-        assert_ne!(one.fingerprint(&curl), other.fingerprint(&curl));
+        assert_eq!(one.fingerprint(&curl, None), one.fingerprint(&curl, None));
+        assert_ne!(one.fingerprint(&curl, None), other.fingerprint(&curl, None));
         assert_ne!(
-            one.fingerprint(&map(&[])),
-            one.fingerprint(&map(&[("user-agent", "")]))
+            one.fingerprint(&map(&[]), None),
+            one.fingerprint(&map(&[("user-agent", "")]), None)
         );
     }
 }

@@ -1,5 +1,6 @@
 //! The record of one principal: everything the engine remembers of it but its source's bans.
 
+use super::kinds::Kinds;
 use super::paging::Collection;
 use super::window::LastMinute;
 use crate::engine::throttle::{Allowance, Bucket, Passage};
@@ -22,6 +23,7 @@ pub(crate) struct Principal {
     pub(crate) blocked: Monotonic,
     /// Requests that the upstream accepted; saturates.
     n_accepted: u16,
+    kinds: Kinds,
 }
 
 /// One request as it is charged to a principal.
@@ -32,6 +34,8 @@ pub(crate) struct Charge {
     pub(crate) page_of: Option<Collection>,
     /// What the principal may send.
     pub(crate) allowance: Allowance,
+    /// What the client looks like.
+    pub(crate) fingerprint: u64,
 }
 
 /// A charge and what became of it, to take it back by.
@@ -53,6 +57,8 @@ pub(crate) struct Features {
     pub(crate) spread: Spread,
     /// Distinct verified interaction events in the window.
     pub(crate) interactions: u32,
+    /// Kinds of clients within an hour, up to [`Kinds::MOST`].
+    pub(crate) kinds: u8,
 }
 
 /// How many there were lately.
@@ -76,6 +82,7 @@ impl Principal {
     /// Counts one request and takes its token.
     pub(crate) fn charge(&mut self, charge: Charge) -> Receipt {
         self.requests.add(charge.at);
+        self.kinds.note(charge.at, charge.fingerprint);
         if let Some(collection) = charge.page_of {
             self.pages.add(charge.at);
             if self.collection.is_some_and(|last| last != collection) {
@@ -89,7 +96,8 @@ impl Principal {
         }
     }
 
-    /// Takes back one request that was charged, since it belongs to another principal.
+    /// Takes back one request that was charged, since it belongs to another principal. That this kind
+    /// of client was seen stays true.
     pub(crate) fn uncharge(&mut self, receipt: Receipt) {
         let Receipt { charge, passage } = receipt;
         self.requests.remove(charge.at);
@@ -129,6 +137,7 @@ impl Principal {
                 Spread::One
             },
             interactions: self.interactions.count(now),
+            kinds: self.kinds.count(now),
         }
     }
 }
@@ -161,6 +170,8 @@ impl Features {
                 _ => Spread::Several,
             },
             interactions: self.interactions + other.interactions,
+            // The same ones may be in both.
+            kinds: self.kinds.max(other.kinds),
         }
     }
 }

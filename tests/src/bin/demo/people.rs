@@ -78,6 +78,7 @@ pub(crate) async fn user(
     let headers = [
         ("x-api-key", key),
         ("user-agent", BROWSER),
+        ("sec-fetch-mode", "cors"),
         ("accept-language", "en"),
     ];
     let mut pauses = Pauses(seed);

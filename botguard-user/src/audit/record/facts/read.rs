@@ -92,6 +92,7 @@ impl RequestRecord {
             reader: of.reader,
             host: of.host.as_deref()?.into(),
             fingerprint: u64::from_str_radix(&of.fingerprint, 16).ok()?,
+            prints: of.prints,
             method: Method::from_bytes(self.http.method.as_bytes()).ok()?,
             path: self.http.path.as_str().into(),
             query: self.http.query.as_str().into(),

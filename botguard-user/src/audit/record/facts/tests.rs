@@ -13,6 +13,7 @@ use crate::audit::record::{
     TimingRecord, VERSION, tests::request,
 };
 use crate::engine::facts::{Asn, NetworkFacts};
+use crate::engine::prints::{Browser, Fields, Look};
 use crate::words::address::{ClientAddress, Via};
 use crate::words::clock::Wall;
 use crate::words::identity::{
@@ -99,6 +100,30 @@ fn standing() -> impl Strategy<Value = Standing> {
     ]
 }
 
+fn prints() -> impl Strategy<Value = PrintFacts> {
+    const BROWSERS: &[Browser] = &[Browser::Chromium, Browser::Firefox, Browser::WebKit];
+    let browser = prop::sample::select(BROWSERS);
+    let look = prop_oneof![
+        Just(Look::Unknown),
+        Just(Look::Plain),
+        Just(Look::Program),
+        prop::sample::select(BROWSERS).prop_map(Look::Of)
+    ];
+    let fields = prop_oneof![
+        Just(Fields::Unknown),
+        Just(Fields::There),
+        Just(Fields::Missing)
+    ];
+    (option::of(browser), look.clone(), look, fields).prop_map(|(claim, tls, http2, fields)| {
+        PrintFacts {
+            claim,
+            tls,
+            http2,
+            fields,
+        }
+    })
+}
+
 prop_compose! {
     fn request_facts_()(
         client in client(),
@@ -111,7 +136,7 @@ prop_compose! {
         authentication in option::of((any::<u64>(), option::of(text()))),
         crawler in crawler_facts(),
         (cleared, reader) in (any::<bool>(), 0..3_usize),
-        (host, fingerprint) in (text(), any::<u64>()),
+        (host, fingerprint, prints) in (text(), any::<u64>(), prints()),
         (method, path, query) in ("[A-Z]{1,8}", text(), text()),
     ) -> RequestFacts {
         RequestFacts {
@@ -134,6 +159,7 @@ prop_compose! {
             reader: [Reader::Page, Reader::Script, Reader::Program][reader],
             host,
             fingerprint,
+            prints,
             method: method.parse().unwrap(),
             path,
             query,

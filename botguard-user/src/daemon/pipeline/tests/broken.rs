@@ -13,6 +13,7 @@ fn a_broken_response_says_so() {
         client: ClientAddress::direct(SCRAPER.parse().unwrap()),
         local: SocketAddr::from(([192, 0, 2, 80], 443)),
         asks: Asks::Application,
+        prints: &NO_PRINTS,
     });
     bench
         .pipeline

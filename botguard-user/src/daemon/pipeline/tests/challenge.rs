@@ -32,6 +32,7 @@ fn head(parts: &Parts, asks: Asks) -> RequestHead<'_> {
         client: ClientAddress::direct("192.0.2.1".parse().unwrap()),
         local: SocketAddr::from(([192, 0, 2, 80], 443)),
         asks,
+        prints: &NO_PRINTS,
     }
 }
 

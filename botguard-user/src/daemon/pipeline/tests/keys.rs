@@ -27,6 +27,7 @@ fn facts_carry_the_ruling_of_their_key() {
             client: ClientAddress::direct(SCRAPER.parse().unwrap()),
             local: SocketAddr::from(([192, 0, 2, 80], 443)),
             asks: Asks::Application,
+            prints: &NO_PRINTS,
         };
         bench.pipeline.facts(&head, &bench.pipeline.view())
     };

@@ -14,6 +14,7 @@ fn a_request_that_lasts_is_recorded_before_its_end_and_closed_once() {
             client: ClientAddress::direct(SCRAPER.parse().unwrap()),
             local: SocketAddr::from(([192, 0, 2, 80], 443)),
             asks: Asks::Application,
+            prints: &NO_PRINTS,
         })
     };
     let response = ResponseFacts {

@@ -51,6 +51,7 @@ fn visit(bench: &Bench, n: usize) {
         } else {
             Asks::Application
         },
+        prints: &NO_PRINTS,
     });
     if own && n.is_multiple_of(2) {
         let touch = InteractionFacts {
@@ -63,6 +64,7 @@ fn visit(bench: &Bench, n: usize) {
                 client: ClientAddress::direct(ip.parse().unwrap()),
                 local: SocketAddr::from(([192, 0, 2, 80], 443)),
                 asks: Asks::Botguard,
+                prints: &NO_PRINTS,
             }),
         };
         bench.pipeline.interaction(&admission.request_id, &touch);
@@ -133,6 +135,7 @@ fn recorded_in(mode: &str) -> Bench {
         local: SocketAddr::from(([192, 0, 2, 80], 443)),
         status: 400,
         reason: "an encoded slash",
+        prints: &NO_PRINTS,
     });
     bench.audit.flush();
     bench

@@ -31,6 +31,7 @@ fn record(bench: &Bench, fields: &[(&str, &str)], uri: &str) -> RequestRecord {
         client: ClientAddress::direct("192.0.2.7".parse().unwrap()),
         local: SocketAddr::from(([192, 0, 2, 80], 443)),
         asks: Asks::Application,
+        prints: &NO_PRINTS,
     });
     let response = ResponseFacts {
         answered_by: AnsweredBy::Upstream,
@@ -113,6 +114,7 @@ fn facts_say_whether_a_crawler_is_true() {
             client: ClientAddress::direct(ip.parse().unwrap()),
             local: SocketAddr::from(([192, 0, 2, 80], 443)),
             asks: Asks::Application,
+            prints: &NO_PRINTS,
         };
         let facts = bench.pipeline.facts(&head, &bench.pipeline.view());
         assert_eq!(facts.crawler, expected, "{agent} {ip}");
