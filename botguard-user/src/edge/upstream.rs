@@ -31,6 +31,7 @@ mod core;
 mod endpoint;
 mod failure;
 mod health;
+mod pool;
 mod sending;
 mod settings;
 mod signature;

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::balance::Candidate;
-use super::connect::{Address, Channel, Connector, MAX_STREAMS, Need, Stream};
+use super::connect::{Address, Channel, Connector, MAX_STREAMS, Need};
 use super::endpoint::{Endpoint, Protocol};
 use super::failure::ConnectError;
 use super::health::{Availability, Health, Thresholds};
-use super::transfer::RequestBody;
+use super::pool::Pool;
 use crate::words::clock::Monotonic;
 
 /// What all targets of one upstream have in common.
@@ -37,10 +36,7 @@ pub(super) struct Target {
     connector: Connector,
     n_requests: AtomicUsize,
     places: Option<Places>,
-    /// HTTP/1.1 connections without a request, the longest idle first.
-    idle: Mutex<Vec<Idle>>,
-    /// HTTP/2 connections.
-    shared: Mutex<Vec<Shared>>,
+    pool: Pool,
     /// Whether HTTP/2 was spoken last.
     speaks_http2: AtomicBool,
     /// Held while an HTTP/2 connection is made, which all who wait for it then share.
@@ -49,18 +45,6 @@ pub(super) struct Target {
     /// 0 while it is up, `u64::MAX` while it is down, else the end of its ejection in nanoseconds
     /// since boot: what [`Standing`] comes to, to be read without its lock.
     blocked_until: AtomicU64,
-}
-
-struct Idle {
-    sender: http1::SendRequest<RequestBody>,
-    since: Monotonic,
-}
-
-struct Shared {
-    sender: http2::SendRequest<RequestBody>,
-    n_streams: Arc<AtomicUsize>,
-    /// When it was first seen without a request, since its last.
-    idle_since: Option<Monotonic>,
 }
 
 struct Places {
@@ -110,7 +94,7 @@ impl Occupancy {
     /// The response has ended: the connection may have another.
     pub(super) fn release(self) {
         if let Channel::Http1(sender) = self.channel {
-            self.place.target.keep(sender);
+            self.place.target.pool.keep(sender);
         }
     }
 }
@@ -130,6 +114,7 @@ impl Target {
                 (max as usize).saturating_mul(MAX_STREAMS as usize),
             ))),
         });
+        let pool = Pool::new(common.keep_idle, common.keep_connections);
         Self {
             speaks_http2: AtomicBool::new(connector.protocol == Protocol::H2c),
             common,
@@ -137,8 +122,7 @@ impl Target {
             connector,
             n_requests: AtomicUsize::new(0),
             places,
-            idle: Mutex::new(Vec::new()),
-            shared: Mutex::new(Vec::new()),
+            pool,
             opening: tokio::sync::Mutex::new(()),
             standing: Mutex::new(Standing {
                 health: Health::default(),
@@ -157,7 +141,7 @@ impl Target {
     }
 
     pub(super) fn n_idle(&self) -> usize {
-        self.idle.lock().len()
+        self.pool.n_idle()
     }
 
     /// A place for a request, if one is free.
@@ -211,9 +195,9 @@ impl Target {
         let shares = need == Need::Any && self.speaks_http2.load(Ordering::Relaxed);
         if oldest == Age::Used {
             let kept = if shares {
-                self.join().map(Channel::Http2)
+                self.pool.join().map(Channel::Http2)
             } else {
-                self.take(Monotonic::read()).map(Channel::Http1)
+                self.pool.take(Monotonic::read()).map(Channel::Http1)
             };
             if let Some(channel) = kept {
                 return Ok((channel, Age::Used));
@@ -229,7 +213,7 @@ impl Target {
             }
             let _alone = self.opening.lock().await;
             if oldest == Age::Used
-                && let Some(stream) = self.join()
+                && let Some(stream) = self.pool.join()
             {
                 return Ok((Channel::Http2(stream), Age::Used));
             }
@@ -261,11 +245,7 @@ impl Target {
         match channel {
             Channel::Http2(stream) => {
                 self.speaks_http2.store(true, Ordering::Relaxed);
-                self.shared.lock().push(Shared {
-                    sender: stream.sender.clone(),
-                    n_streams: Arc::clone(stream.n_streams()),
-                    idle_since: None,
-                });
+                self.pool.share(stream);
             }
             Channel::Http1(_) if need == Need::Any => {
                 self.speaks_http2.store(false, Ordering::Relaxed);
@@ -274,58 +254,9 @@ impl Target {
         }
     }
 
-    fn join(&self) -> Option<Stream> {
-        let mut shared = self.shared.lock();
-        shared.retain(|shared| !shared.sender.is_closed());
-        (shared.iter()).find_map(|shared| Stream::join(&shared.sender, &shared.n_streams))
-    }
-
-    fn take(&self, now: Monotonic) -> Option<http1::SendRequest<RequestBody>> {
-        let mut idle = self.idle.lock();
-        for place in (0..idle.len()).rev() {
-            let connection = idle.get(place)?;
-            if now.since(connection.since) > self.common.keep_idle {
-                // Those before it have been idle for longer.
-                idle.drain(..=place);
-                return None;
-            }
-            if connection.sender.is_closed() {
-                idle.remove(place);
-            } else if connection.sender.is_ready() {
-                return Some(idle.remove(place).sender);
-            }
-            // Else its request is still being sent, though its response has ended.
-        }
-        None
-    }
-
-    fn keep(&self, sender: http1::SendRequest<RequestBody>) {
-        if sender.is_closed() {
-            return;
-        }
-        let since = Monotonic::read();
-        let mut idle = self.idle.lock();
-        if idle.len() < self.common.keep_connections {
-            idle.push(Idle { sender, since });
-        }
-    }
-
-    /// Closes connections that were idle for too long, and forgets those that are closed.
+    /// Closes connections that were idle for too long.
     pub(super) fn sweep(&self, now: Monotonic) {
-        let mut idle = self.idle.lock();
-        idle.retain(|connection| {
-            !connection.sender.is_closed() && now.since(connection.since) <= self.common.keep_idle
-        });
-        drop(idle);
-        let mut shared = self.shared.lock();
-        shared.retain_mut(|shared| {
-            // Under the lock, so that none joins meanwhile.
-            let is_idle = shared.n_streams.load(Ordering::Relaxed) == 0;
-            let since = is_idle.then(|| shared.idle_since.unwrap_or(now));
-            shared.idle_since = since;
-            let expired = since.is_some_and(|since| now.since(since) > self.common.keep_idle);
-            !shared.sender.is_closed() && !expired
-        });
+        self.pool.sweep(now);
     }
 
     /// What a check found.

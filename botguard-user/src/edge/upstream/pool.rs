@@ -1,0 +1,118 @@
+//! Connections to one address that are kept for further requests: HTTP/1.1 ones while they have
+//! none, HTTP/2 ones while they have room. Makes none; `connect` does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use parking_lot::Mutex;
+
+use super::connect::Stream;
+use super::transfer::RequestBody;
+use crate::words::clock::Monotonic;
+
+/// The connections that are kept.
+pub(super) struct Pool {
+    /// How long one may be without a request.
+    keep_idle: Duration,
+    /// How many HTTP/1.1 ones are kept.
+    keep_connections: usize,
+    /// The longest idle first.
+    idle: Mutex<Vec<Idle>>,
+    shared: Mutex<Vec<Shared>>,
+}
+
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Monotonic,
+}
+
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    n_streams: Arc<AtomicUsize>,
+    /// When it was first seen without a request, since its last.
+    idle_since: Option<Monotonic>,
+}
+
+impl Pool {
+    pub(super) fn new(keep_idle: Duration, keep_connections: usize) -> Self {
+        Self {
+            keep_idle,
+            keep_connections,
+            idle: Mutex::new(Vec::new()),
+            shared: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// HTTP/1.1 connections that have no request.
+    pub(super) fn n_idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+
+    /// Lets others join a new HTTP/2 connection.
+    pub(super) fn share(&self, stream: &Stream) {
+        self.shared.lock().push(Shared {
+            sender: stream.sender.clone(),
+            n_streams: Arc::clone(stream.n_streams()),
+            idle_since: None,
+        });
+    }
+
+    /// A part of an HTTP/2 connection that has room.
+    pub(super) fn join(&self) -> Option<Stream> {
+        let mut shared = self.shared.lock();
+        shared.retain(|shared| !shared.sender.is_closed());
+        (shared.iter()).find_map(|shared| Stream::join(&shared.sender, &shared.n_streams))
+    }
+
+    /// The HTTP/1.1 connection that was in use last, if it is still open.
+    pub(super) fn take(&self, now: Monotonic) -> Option<http1::SendRequest<RequestBody>> {
+        let mut idle = self.idle.lock();
+        for place in (0..idle.len()).rev() {
+            let connection = idle.get(place)?;
+            if now.since(connection.since) > self.keep_idle {
+                // Those before it have been idle for longer.
+                idle.drain(..=place);
+                return None;
+            }
+            if connection.sender.is_closed() {
+                idle.remove(place);
+            } else if connection.sender.is_ready() {
+                return Some(idle.remove(place).sender);
+            }
+            // Else its request is still being sent, though its response has ended.
+        }
+        None
+    }
+
+    /// Keeps an HTTP/1.1 connection whose response has ended.
+    pub(super) fn keep(&self, sender: http1::SendRequest<RequestBody>) {
+        if sender.is_closed() {
+            return;
+        }
+        let since = Monotonic::read();
+        let mut idle = self.idle.lock();
+        if idle.len() < self.keep_connections {
+            idle.push(Idle { sender, since });
+        }
+    }
+
+    /// Closes connections that were idle for too long, and forgets those that are closed.
+    pub(super) fn sweep(&self, now: Monotonic) {
+        let mut idle = self.idle.lock();
+        idle.retain(|connection| {
+            !connection.sender.is_closed() && now.since(connection.since) <= self.keep_idle
+        });
+        drop(idle);
+        let mut shared = self.shared.lock();
+        shared.retain_mut(|shared| {
+            // Under the lock, so that none joins meanwhile.
+            let is_idle = shared.n_streams.load(Ordering::Relaxed) == 0;
+            let since = is_idle.then(|| shared.idle_since.unwrap_or(now));
+            shared.idle_since = since;
+            let expired = since.is_some_and(|since| now.since(since) > self.keep_idle);
+            !shared.sender.is_closed() && !expired
+        });
+    }
+}
