@@ -25,7 +25,9 @@ pub use keys::{
 };
 pub use lists::{Export, ExportPart, ListEntry};
 pub use pairs::PairEntry;
-pub use status::{DaemonStatus, DataFileStatus, ListenerStatus, Override, RouteStatus, Status};
+pub use status::{
+    DaemonStatus, DataFileStatus, EndpointLine, ListenerStatus, Override, RouteStatus, Status,
+};
 
 pub use self::asn_entry::AsnEntry;
 

@@ -17,13 +17,14 @@ use super::reload;
 use super::reserved::Reserved;
 use crate::admin::http::Pages;
 use crate::admin::operations::{self, Running, Site};
-use crate::admin::protocol::{DaemonStatus, Done, ListenerStatus, Request, Response};
+use crate::admin::protocol::{DaemonStatus, Done, EndpointLine, ListenerStatus, Request, Response};
 use crate::admin::socket::{Actor, Operator};
 use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::connections::Connections;
 use crate::edge::site::Services;
 use crate::edge::trust::Trust;
+use crate::edge::upstream::{EndpointState, EndpointStatus};
 use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
@@ -129,6 +130,27 @@ impl Daemon {
     }
 }
 
+/// Of an upstream without an endpoint that is up: what to say of it.
+fn all_down((name, endpoints): (String, Vec<EndpointStatus>)) -> Option<String> {
+    let is_up = |endpoint: &EndpointStatus| endpoint.state == EndpointState::Up;
+    (!endpoints.is_empty() && !endpoints.iter().any(is_up))
+        .then(|| format!("no endpoint of [upstream.{name}] is up; all are tried nevertheless"))
+}
+
+fn endpoint_line(status: EndpointStatus) -> EndpointLine {
+    EndpointLine {
+        endpoint: status.endpoint,
+        address: status.address,
+        state: match status.state {
+            EndpointState::Up => "up",
+            EndpointState::Down => "down",
+            EndpointState::Ejected => "ejected",
+        }
+        .to_owned(),
+        requests: status.requests,
+    }
+}
+
 fn everybody() -> [IpNet; 2] {
     [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
 }
@@ -159,14 +181,7 @@ impl Operator for Daemon {
 
 impl Running for Daemon {
     fn status(&self) -> DaemonStatus {
-        let loaded = self.loaded.load();
-        let upstream_now = |bind: SocketAddr, started_with: &str| {
-            let mut listeners = loaded.settings.listener.iter();
-            let now = listeners.find(|listener| listener.bind == bind);
-            now.map_or(started_with, |listener| &listener.upstream)
-                .to_owned()
-        };
-        let listeners = self.started_with.listener.iter().zip(&self.addresses);
+        let listeners = self.addresses.iter().zip(self.services.upstreams());
         let view = self.pipeline.view();
         let data_files = view.intel.files().into_iter().chain(view.tokens.files());
         DaemonStatus {
@@ -175,9 +190,10 @@ impl Running for Daemon {
             up_s: Monotonic::read().since(self.started).as_secs(),
             policy: view.policy_hash.to_string(),
             listeners: listeners
-                .map(|(listener, address)| ListenerStatus {
+                .map(|(address, (upstream, endpoints))| ListenerStatus {
                     bind: address.to_string(),
-                    upstream: upstream_now(listener.bind, &listener.upstream),
+                    upstream,
+                    endpoints: endpoints.into_iter().map(endpoint_line).collect(),
                 })
                 .collect(),
             http: self.http.to_string(),
@@ -210,6 +226,10 @@ impl Running for Daemon {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.audit.problems();
         problems.extend(self.data_files.lock().problems());
+        let mut upstreams = self.services.upstreams();
+        // Several listeners may have the same.
+        upstreams.dedup();
+        problems.extend(upstreams.into_iter().filter_map(all_down));
         problems.extend(self.certificates.problem());
         problems
     }

@@ -214,13 +214,13 @@ impl Exchange {
         mut finisher: Finisher,
     ) -> Response<ClientBody> {
         let upstream = hyper::upgrade::on(&mut response);
-        let (mut head, _no_body) = response.into_parts();
+        let (mut head, place) = response.into_parts();
         headers::to_client(&mut head.headers);
         tunnel::ask(&mut head.headers);
         head.version = http::Version::HTTP_11;
         finisher.answered(AnsweredBy::Upstream, head.status);
         self.live
-            .becomes(Tunnel::new(client, upstream, bytes_in, finisher));
+            .becomes(Tunnel::new(client, (upstream, place), bytes_in, finisher));
         Response::from_parts(head, ClientBody::own(Bytes::new(), None))
     }
 

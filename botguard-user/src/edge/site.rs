@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Edge;
 use super::hosts::Hosts;
 use super::listener::{Limits, Prepared};
-use super::upstream::Upstream;
+use super::upstream::{EndpointStatus, Upstream};
 
 /// A listener at work.
 pub(super) struct Site {
@@ -93,6 +93,21 @@ impl std::fmt::Debug for Services {
 impl Services {
     pub(super) const fn new(served: Vec<Arc<Served>>) -> Self {
         Self(served)
+    }
+
+    /// The upstream that each listener has now, in the order of the settings at the start, with how
+    /// its endpoints stand.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<(String, Vec<EndpointStatus>)> {
+        let services = self.0.iter().map(|served| served.service.load());
+        services
+            .map(|service| {
+                (
+                    service.upstream.name().to_owned(),
+                    service.upstream.status(),
+                )
+            })
+            .collect()
     }
 
     /// Serves as `prepared` says from now on, listener by listener as their `bind` says. Nothing is

@@ -179,7 +179,6 @@ struct Running {
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
-    upstreams: Upstreams,
 }
 
 /// Starts an edge before `endpoints`, with more `[upstream]` and `[[listener]]` lines.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::body::RequestBytes;
 use super::finish::Finisher;
 use super::headers;
+use super::upstream::ResponseBody;
 
 /// Whether a request asks for a WebSocket (RFC 6455 section 4.1).
 pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
@@ -56,6 +57,8 @@ fn switches(fields: &HeaderMap) -> bool {
 pub(super) struct Tunnel {
     client: OnUpgrade,
     upstream: OnUpgrade,
+    /// The place at the endpoint, among those that it may have at a time.
+    place: ResponseBody,
     from_client: RequestBytes,
     finisher: Finisher,
 }
@@ -69,13 +72,14 @@ impl std::fmt::Debug for Tunnel {
 impl Tunnel {
     pub(super) const fn new(
         client: OnUpgrade,
-        upstream: OnUpgrade,
+        (upstream, place): (OnUpgrade, ResponseBody),
         from_client: RequestBytes,
         finisher: Finisher,
     ) -> Self {
         Self {
             client,
             upstream,
+            place,
             from_client,
             finisher,
         }
@@ -87,6 +91,7 @@ impl Tunnel {
         let Self {
             client,
             upstream,
+            place: _held,
             from_client,
             mut finisher,
         } = self;

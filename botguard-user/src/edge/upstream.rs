@@ -82,22 +82,6 @@ impl Upstreams {
         upstreams.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Begins checks and look-ups, for those that were not begun yet. Without it they begin with
-    /// the first request. Needs a tokio runtime.
-    pub fn start(&self) {
-        for upstream in self.0.values() {
-            upstream.start();
-        }
-    }
-
-    /// How each endpoint stands, by the name of its upstream.
-    #[must_use]
-    pub fn status(&self) -> BTreeMap<String, Vec<EndpointStatus>> {
-        let status =
-            |(name, upstream): (&String, &Arc<Upstream>)| (name.clone(), upstream.core.status());
-        self.0.iter().map(status).collect()
-    }
-
     pub(super) fn named(&self, name: &str) -> Option<Arc<Upstream>> {
         self.0.get(name).map(Arc::clone)
     }
@@ -170,6 +154,16 @@ impl Upstream {
             },
             tasks: OnceLock::new(),
         })
+    }
+
+    /// As in `[upstream.NAME]`.
+    pub(super) fn name(&self) -> &str {
+        &self.core.common.upstream
+    }
+
+    /// How each of its endpoints stands.
+    pub(super) fn status(&self) -> Vec<EndpointStatus> {
+        self.core.status()
     }
 
     /// Begins checks and look-ups, once. Needs a tokio runtime.

@@ -98,6 +98,22 @@ pub struct ListenerStatus {
     pub bind: String,
     /// Name of its upstream.
     pub upstream: String,
+    /// The addresses that the upstream has.
+    pub endpoints: Vec<EndpointLine>,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EndpointLine {
+    /// As configured.
+    pub endpoint: String,
+    /// What it stands for: an address and port, or a path.
+    pub address: String,
+    /// `up`; `down`: its checks fail; `ejected`: it could not be connected to, and is left alone for
+    /// a while.
+    pub state: String,
+    /// Requests that it has at the moment.
+    pub requests: usize,
 }
 
 /// One route.

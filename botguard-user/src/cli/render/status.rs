@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::render_kernel;
-use crate::admin::protocol::{DaemonStatus, DataFileStatus, RouteStatus, Status};
+use crate::admin::protocol::{DaemonStatus, DataFileStatus, EndpointLine, RouteStatus, Status};
 use crate::words::mode::Mode;
 use crate::words::units::Span;
 
@@ -50,6 +50,18 @@ fn render_daemon(f: &mut fmt::Formatter<'_>, daemon: &DaemonStatus) -> fmt::Resu
     )?;
     for listener in &daemon.listeners {
         writeln!(f, "listener    {} → {}", listener.bind, listener.upstream)?;
+        for line in &listener.endpoints {
+            let EndpointLine {
+                endpoint,
+                address,
+                state,
+                requests,
+            } = line;
+            writeln!(
+                f,
+                "endpoint    {endpoint} ({address}) {state}, {requests} requests"
+            )?;
+        }
     }
     writeln!(f, "metrics     http://{}/metrics", daemon.http)?;
     writeln!(f, "principals  {}", daemon.n_principals)?;

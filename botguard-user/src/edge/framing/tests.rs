@@ -1,3 +1,5 @@
+//! Heads and bodies by table, and what holds however the bytes are cut.
+
 use proptest::prelude::*;
 
 use super::*;

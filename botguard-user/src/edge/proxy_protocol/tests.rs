@@ -1,3 +1,5 @@
+//! Headers of both versions by table, and what holds of any bytes.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -190,7 +190,7 @@ async fn an_endpoint_that_cannot_be_reached_is_left_alone_and_comes_back() {
     let lines = "eject = { failures = 1, time = '20ms', max = '20ms' }\n\
                  keep_alive = { connections = 0 }";
     let edge = start_with(&[away, good], lines, "").await;
-    let state = |edge: &Running| edge.upstreams.status()["app"][0].state;
+    let state = |edge: &Running| edge.services.upstreams()[0].1[0].state;
     let mut seen_ejected = false;
     for _ in 0..50 {
         assert_eq!(fetch(&edge).await.0, 200);
@@ -220,7 +220,7 @@ async fn where_nobody_is_up_all_are_tried() {
         assert_eq!(fetch(&edge).await.0, 502);
     }
     assert_eq!(
-        edge.upstreams.status()["app"][0].state,
+        edge.services.upstreams()[0].1[0].state,
         EndpointState::Ejected
     );
     let listener = TcpListener::bind(away).await.unwrap();
@@ -232,7 +232,7 @@ async fn where_nobody_is_up_all_are_tried() {
         read_head(&mut tcp).await;
     });
     assert_eq!(fetch(&edge).await.0, 200);
-    assert_eq!(edge.upstreams.status()["app"][0].state, EndpointState::Up);
+    assert_eq!(edge.services.upstreams()[0].1[0].state, EndpointState::Up);
 }
 
 /// An application that names itself, and whose check answers what it is told to.
@@ -268,7 +268,7 @@ async fn checks_take_an_endpoint_out_and_bring_it_back() {
     let edge = start_with(&[good, bad], lines, "").await;
     let mut until = async |expected: EndpointState| {
         let reached = timeout(PATIENCE, async {
-            while edge.upstreams.status()["app"][1].state != expected {
+            while edge.services.upstreams()[0].1[1].state != expected {
                 checks.recv().await.unwrap();
             }
         });
@@ -284,7 +284,7 @@ async fn checks_take_an_endpoint_out_and_bring_it_back() {
         while fetch(&edge).await.1.unwrap() != "bad" {}
     });
     returned.await.expect("it got no request");
-    assert_eq!(edge.upstreams.status()["app"][0].state, EndpointState::Up);
+    assert_eq!(edge.services.upstreams()[0].1[0].state, EndpointState::Up);
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn no_endpoint_has_more_requests_than_it_may_have() {
     let mut client = edge.http2().await;
     let request = get2("/").body(Empty::<Bytes>::new()).unwrap();
     let first = client.send_request(request).await.unwrap();
-    assert_eq!(edge.upstreams.status()["app"][0].requests, 1);
+    assert_eq!(edge.services.upstreams()[0].1[0].requests, 1);
 
     let mut other = edge.http1().await;
     let request = get("/").body(Empty::<Bytes>::new()).unwrap();
@@ -313,7 +313,7 @@ async fn no_endpoint_has_more_requests_than_it_may_have() {
     drop(feed);
     first.into_body().collect().await.unwrap();
     assert_eq!(fetch(&edge).await.0, 200);
-    assert_eq!(edge.upstreams.status()["app"][0].requests, 0);
+    assert_eq!(edge.services.upstreams()[0].1[0].requests, 0);
 }
 
 /// Far longer than any limit that these tests set.

@@ -176,10 +176,10 @@ async fn names_are_looked_up_and_tasks_end_with_their_upstream() {
          health = { path = '/', interval = '1h' }",
     )
     .unwrap();
-    upstreams.start();
     let app = upstreams.named("app").unwrap();
+    app.start();
     app.core.resolved().await;
-    let status = &upstreams.status()["app"];
+    let status = app.status();
     assert!(status.len() >= 2, "{status:?}");
     assert_eq!(status[0].endpoint, "http://localhost:1");
 
