@@ -1,3 +1,5 @@
+//! Streams that can be read in two ways, and those that cannot; wherever they are cut.
+
 use proptest::prelude::*;
 
 use super::*;

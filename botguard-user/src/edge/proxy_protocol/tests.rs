@@ -1,3 +1,5 @@
+//! Headers of each form, whole and cut, and what is none.
+
 use proptest::prelude::*;
 
 use super::*;
