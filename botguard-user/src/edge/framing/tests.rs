@@ -1,4 +1,4 @@
-//! Heads and bodies by table, and what holds however the bytes are cut.
+//! Streams that can be read in two ways, and those that cannot; wherever they are cut.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Headers of both versions by table, and what holds of any bytes.
+//! Headers of each form, whole and cut, and what is none.
 
 use proptest::prelude::*;
 
