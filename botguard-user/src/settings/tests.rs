@@ -29,6 +29,20 @@ fn the_promised_file_loads() {
 }
 
 #[test]
+fn life_and_tls_are_configured() {
+    let loaded = load(
+        "drain = '45s'\n[[listener]]\nbind = '127.0.0.1:0'\nupstream = 'app'\n\
+         self_signed = ['localhost']\nmin_tls = '1.3'\nclient_certificates = { ca = 'ca.pem' }",
+    );
+    let settings = loaded.unwrap().settings;
+    assert_eq!(settings.drain.0, Duration::from_secs(45));
+    let clients = settings.listener[0].client_certificates.as_ref().unwrap();
+    assert_eq!(clients.ca, Path::new("/etc/botguard/ca.pem"));
+    assert!(clients.required);
+    assert_eq!(load("").unwrap().settings.drain.0, Duration::from_secs(30));
+}
+
+#[test]
 fn every_key_of_later_work_is_named_with_its_line() {
     let warnings = load(CONTRACT).unwrap().warnings().join("\n");
     for key in [
