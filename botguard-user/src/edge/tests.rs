@@ -252,7 +252,6 @@ async fn start_at(endpoints: &[String], upstream: &str, listener: &str, trust: T
         shutdown,
         served,
         client: Arc::new(client),
-        upstreams,
     }
 }
 

@@ -70,7 +70,7 @@ impl std::fmt::Debug for Tunnel {
 }
 
 impl Tunnel {
-    pub(super) const fn new(
+    pub(super) fn new(
         client: OnUpgrade,
         (upstream, place): (OnUpgrade, ResponseBody),
         from_client: RequestBytes,
