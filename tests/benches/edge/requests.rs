@@ -134,12 +134,7 @@ pub(crate) fn measure_inspection(
     };
     let ours = added(Kind::Botguard, Kind::BotguardOff);
     let theirs = added(Kind::NginxCrs, Kind::Nginx);
-    report.figure(
-        section,
-        "added to its own mode off: botguard",
-        "µs",
-        &ours,
-    );
+    report.figure(section, "added to its own mode off: botguard", "µs", &ours);
     let name = "added by ModSecurity and the rules: nginx";
     report.figure(section, name, "µs", &theirs);
     let ratios = paired(&theirs, &ours, |theirs, ours| theirs / ours);
