@@ -20,13 +20,15 @@ enum What {
     Kernel(Options),
     /// The engine: decisions, memory, audit records, reload
     Engine(Options),
+    /// The edge: requests, handshakes, connections, beside nginx and HAProxy
+    Edge(Options),
 }
 
 /// `bench WHAT [--json FILE] [--quick] [OPTIONS]`.
 #[derive(clap::Args)]
 struct Options {
     /// Options of the harness: --json FILE, --quick, --rounds N; of kernel also --asn FILE, --only
-    /// PARTS
+    /// PARTS; of edge also --full, --bulk GIB, --only PARTS
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -45,6 +47,11 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         What::Engine(engine) => {
             xtask::setup::run()?;
             run_harness(root, "bench", "engine", &[], &engine.options)
+        }
+        What::Edge(edge) => {
+            xtask::setup::run()?;
+            xtask::setup::run_for_edge_bench()?;
+            run_edge(root, &edge.options)
         }
     }
 }
@@ -65,6 +72,16 @@ fn run_kernel(root: &Path, command: &str, options: &[String]) -> Result<()> {
         .to_str()
         .context("the workspace's path is not UTF-8")?;
     run_harness(root, command, "kernel", &["--object", object], options)
+}
+
+/// What is measured is the binary that is shipped.
+fn run_edge(root: &Path, options: &[String]) -> Result<()> {
+    crate::cargo::build_release(root)?;
+    let botguard = root.join("target/release/botguard");
+    let botguard = botguard
+        .to_str()
+        .context("the workspace's path is not UTF-8")?;
+    run_harness(root, "bench", "edge", &["--botguard", botguard], options)
 }
 
 fn run_harness(

@@ -45,7 +45,20 @@ pub fn run() -> Result<()> {
 /// Errors: as for [`run`].
 pub fn run_for_bench() -> Result<()> {
     run()?;
-    let missing = missing_of(&BENCH_COMMANDS);
+    install(missing_of(&BENCH_COMMANDS))
+}
+
+/// The proxies that `cargo xtask bench edge` measures beside; nothing else needs them.
+///
+/// Errors: as for [`run`].
+pub fn run_for_edge_bench() -> Result<()> {
+    let mut missing = missing_of(&EDGE_BENCH_COMMANDS);
+    let files = EDGE_BENCH_FILES.into_iter();
+    missing.extend(files.filter(|(file, _package)| !Path::new(file).exists()));
+    install(missing)
+}
+
+fn install(missing: Vec<(&'static str, &'static str)>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -77,6 +90,20 @@ const BENCH_COMMANDS: [(&str, &str); 6] = [
     ("iptables", "iptables"),
     ("nft", "nftables"),
     ("xdp-filter", "xdp-tools"),
+];
+/// What the bench of the edge measures beside, and pins it with.
+const EDGE_BENCH_COMMANDS: [(&str, &str); 3] = [
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("taskset", "util-linux"),
+];
+/// The same for what is no command.
+const EDGE_BENCH_FILES: [(&str, &str); 2] = [
+    (
+        "/usr/lib/nginx/modules/ngx_http_modsecurity_module.so",
+        "libnginx-mod-http-modsecurity",
+    ),
+    ("/usr/share/modsecurity-crs/rules", "modsecurity-crs"),
 ];
 const LINKER_VERSION: &str = "0.13.0";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
