@@ -5,3 +5,5 @@
 
 pub mod bpf;
 pub mod setup;
+
+mod python;

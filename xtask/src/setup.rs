@@ -9,12 +9,20 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::bpf;
+use crate::{bpf, python};
 
 /// Installs what is missing; says what it does, line by line, on standard error.
 ///
 /// Errors: not Debian, not root, or an installer that fails; its own messages stand above.
 pub fn run() -> Result<()> {
+    install_programs()?;
+    if python::is_ready() {
+        return Ok(());
+    }
+    python::make(step)
+}
+
+fn install_programs() -> Result<()> {
     if bpf::missing().is_empty() && missing_commands().is_empty() {
         return Ok(());
     }
@@ -75,10 +83,12 @@ fn install(missing: Vec<(&'static str, &'static str)>) -> Result<()> {
 /// Packages for the compiler, and for building the linker.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
 /// Programs that the tests run, and that their build does (libFuzzer is C++); their packages.
-const COMMANDS: [(&str, &str); 4] = [
+const COMMANDS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("h2load", "nghttp2-client"),
     ("g++", "g++"),
+    ("curl", "curl"),
+    ("slowhttptest", "slowhttptest"),
     // What a challenge is for is seen only in a real browser.
     ("chromium", "chromium"),
 ];
@@ -109,7 +119,8 @@ const LINKER_VERSION: &str = "0.13.0";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const BY_HAND: &str = "install by hand: rustup's nightly with rust-src (`rustup toolchain install \
     nightly --component rust-src`), bpf-linker (`cargo install bpf-linker --version 0.13.0`, with \
-    an LLVM as new as nightly's), g++, iproute2, h2load, and chromium";
+    an LLVM as new as nightly's), g++, iproute2, h2load, curl, \
+    slowhttptest, Python with venv, and chromium";
 
 fn install_packages() -> Result<()> {
     let mut packages: Vec<_> = missing_commands()
@@ -172,7 +183,11 @@ fn step(title: &str, command: &mut Command) -> Result<()> {
 }
 
 fn missing_commands() -> Vec<(&'static str, &'static str)> {
-    missing_of(&COMMANDS)
+    let mut missing = missing_of(&COMMANDS);
+    if !python::is_ready() {
+        missing.extend(python::missing_package());
+    }
+    missing
 }
 
 fn missing_of(commands: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {

@@ -32,7 +32,8 @@ pub(crate) async fn serve(address: SocketAddr) -> Result<()> {
         let (stream, _peer) = listener.accept().await?;
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
-            let service = service_fn(async |request| Ok::<_, Infallible>(answer(request).await));
+            let service =
+                service_fn(|request| async move { Ok::<_, Infallible>(answer(request).await) });
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // A client that hangs up is no concern of the application's.
             let _ended = connection.with_upgrades().await;
@@ -52,6 +53,7 @@ async fn answer(mut request: Request<Incoming>) -> Answer {
             response
         }
         (&Method::GET | &Method::HEAD, "/range") => range(request.headers()),
+        (&Method::GET, "/large") => whole("application/octet-stream", vec![b'x'; 20_000_000]),
         (&Method::POST, "/upload") => {
             let mut n_bytes = 0;
             while let Some(Ok(frame)) = request.frame().await {

@@ -62,6 +62,8 @@ fn curl_is_told_the_length_by_head_and_to_continue() {
         .args(["--expect100-timeout", "50"])
         .args(["-H", "expect: 100-continue"])
         .args(["--resolve", &format!("{SERVER_NAME}:{PORT}:{EDGE_V4}")])
+        .arg("--cacert")
+        .arg(&scene.host.certificate.chain)
         .args(["--data-binary", &upload, &url("/upload")]);
     let said = succeed(&mut heads);
     assert!(said.starts_with("HTTP/1.1 100 Continue\r\n"), "{said}");
