@@ -284,22 +284,37 @@ fn reload_is_all_or_nothing() {
 fn what_needs_a_restart_is_told_until_there_is_one() {
     let host = Host::new();
     let daemon = Daemon::start(&host);
-    let other = "[upstream.other]\nendpoints = [\"http://127.0.0.1:9\"]\n";
-    let moved = SETTINGS.replace("upstream = \"app\"", "upstream = \"other\"") + other;
+    let bind = |host: &Host| host.json(&["status"])["daemon"]["listeners"][0]["bind"].clone();
+    let is_at = |bind: &Value, ip: &str| bind.as_str().unwrap().starts_with(ip);
+    let moved = SETTINGS.replace("bind = \"127.0.0.1:0\"", "bind = \"127.0.0.2:0\"");
     host.configure(&moved);
     for _ in 0..2 {
-        host.check(
-            &["reload"],
-            0,
-            "only after a restart: [[listener]], [upstream]",
-        );
+        let told = "only after a restart: [[listener]] bind";
+        host.check(&["reload"], 0, told);
     }
+    assert!(is_at(&bind(&host), "127.0.0.1:"));
+    daemon.stop();
+    let daemon = Daemon::start(&host);
+    assert!(is_at(&bind(&host), "127.0.0.2:"));
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_gives_a_listener_another_upstream() {
+    let host = Host::new();
+    let daemon = Daemon::start(&host);
     let upstream =
         |host: &Host| host.json(&["status"])["daemon"]["listeners"][0]["upstream"].clone();
     assert_eq!(upstream(&host), "app");
-    daemon.stop();
-    let daemon = Daemon::start(&host);
+    let other = "[upstream.other]\nendpoints = [\"http://127.0.0.1:9\"]\n";
+    host.configure(&(SETTINGS.replace("upstream = \"app\"", "upstream = \"other\"") + other));
+    host.check(&["reload"], 0, "changed: [[listener]], [upstream]");
     assert_eq!(upstream(&host), "other");
+    host.check(
+        &["status"],
+        0,
+        "endpoint    http://127.0.0.1:9 (127.0.0.1:9) up",
+    );
     daemon.stop();
 }
 

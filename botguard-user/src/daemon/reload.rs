@@ -161,7 +161,11 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
             Takes::Restart,
             !binds(listener).eq(binds(&old.listener)),
         ),
-        ("[[listener]]", Takes::Effect, *listener != old.listener),
+        (
+            "[[listener]]",
+            Takes::Effect,
+            (listener.iter()).any(|new| is_served_otherwise(new, &old.listener)),
+        ),
         ("[upstream]", Takes::Effect, *upstream != old.upstream),
         (
             "[trust] proxies",
@@ -200,6 +204,11 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         .filter(|(_, _, differs)| *differs)
         .map(|(name, takes, _)| (name, takes))
         .collect()
+}
+
+/// Whether a listener that stays where it is differs.
+fn is_served_otherwise(new: &ListenerSettings, old: &[ListenerSettings]) -> bool {
+    (old.iter()).any(|old| old.bind == new.bind && old != new)
 }
 
 fn binds(listeners: &[ListenerSettings]) -> impl Iterator<Item = SocketAddr> + '_ {
@@ -251,10 +260,7 @@ mod tests {
         check(
             &listener("127.0.0.1:1", ""),
             &listener("127.0.0.1:2", ""),
-            &[
-                ("[[listener]] bind", Takes::Restart),
-                ("[[listener]]", Takes::Effect),
-            ],
+            &[("[[listener]] bind", Takes::Restart)],
         );
     }
 }

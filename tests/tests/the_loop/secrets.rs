@@ -349,9 +349,10 @@ fn files(directory: &Path) -> Result<Vec<Vec<u8>>> {
         let path = entry?.path();
         if path.is_dir() {
             contents.extend(files(&path)?);
-        } else {
+        } else if path.is_file() {
             contents.push(std::fs::read(path)?);
         }
+        // A socket holds nothing.
     }
     Ok(contents)
 }
