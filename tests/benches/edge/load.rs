@@ -6,7 +6,7 @@ use botguard_tests::certificate::SERVER_NAME;
 use botguard_tests::wait;
 
 use crate::process::as_f64;
-use crate::proxies::{Kind, Proxy};
+use crate::proxies::Proxy;
 use crate::stage::{LOAD_CORE, Stage};
 
 /// What is asked for.
@@ -59,7 +59,7 @@ pub(crate) fn send(stage: &Stage, proxy: &Proxy, load: &Load) -> Result<Cost> {
         load.n_requests
     );
     let cpu_s = proxy.process.settled_cpu_s()? - before;
-    if proxy.kind == Kind::Botguard {
+    if proxy.kind.keeps_records() {
         let n_records = proxy.n_records()?;
         ensure!(
             n_records >= usize::try_from(done)?,

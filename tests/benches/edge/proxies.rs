@@ -54,6 +54,11 @@ impl Kind {
         }
     }
 
+    /// Whether its audit log has all records since it was emptied.
+    pub(crate) const fn keeps_records(self) -> bool {
+        matches!(self, Self::Botguard | Self::BotguardOff)
+    }
+
     /// Where requests go to the upstream of bulk transfers; a listener of botguard's has only one
     /// upstream.
     pub(crate) const fn bulk_port(self) -> u16 {
@@ -124,7 +129,7 @@ impl Proxy {
     /// the beginning.
     pub(crate) fn forget_records(&self) -> Result<()> {
         let path = self.directory.join("audit.jsonl");
-        if self.kind == Kind::Botguard {
+        if self.kind.keeps_records() {
             std::fs::File::options()
                 .write(true)
                 .open(&path)?
