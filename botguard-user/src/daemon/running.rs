@@ -62,6 +62,8 @@ pub(super) struct Daemon {
     pub(super) started: Monotonic,
     /// What holds until a restart, whatever was reloaded since: listeners, upstreams, paths.
     pub(super) started_with: Settings,
+    /// Held by the one reload that is going on.
+    pub(super) reloading: Mutex<()>,
     /// As last reloaded.
     pub(super) loaded: ArcSwap<Loaded>,
 }
@@ -208,6 +210,8 @@ impl Running for Daemon {
     }
 
     fn reload(&self) -> Result<Done, String> {
+        // By signal and by command at once: one after the other, each as a whole.
+        let _alone = self.reloading.lock();
         // Whatever becomes of the rest: the log may have been rotated.
         self.audit.reopen();
         let old = self.loaded.load_full();

@@ -182,6 +182,7 @@ pub(super) async fn start(
         http: http.local_addr()?,
         started: now.monotonic,
         started_with: loaded.settings.clone(),
+        reloading: Mutex::default(),
         loaded: ArcSwap::from_pointee(loaded),
     });
     Ok(Started {

@@ -239,7 +239,7 @@ impl Upstream {
                 break;
             };
             let (at, place) = self
-                .place(&targets, chosen, &tried)
+                .place(&targets, chosen, &tried, need)
                 .await
                 .ok_or(UpstreamFailure::Busy)?;
             match sending.send(place, request).await {
@@ -262,17 +262,18 @@ impl Upstream {
         targets: &[Arc<Target>],
         chosen: usize,
         tried: &[usize],
+        need: Need,
     ) -> Option<(usize, Place)> {
         let target = targets.get(chosen)?;
-        if let Some(place) = target.try_enter() {
+        if let Some(place) = target.try_enter(need) {
             return Some((chosen, place));
         }
         let others = targets.iter().enumerate();
         let mut others = others.filter(|(at, other)| !tried.contains(at) && other.is_up());
-        if let Some(found) = others.find_map(|(at, other)| Some((at, other.try_enter()?))) {
+        if let Some(found) = others.find_map(|(at, other)| Some((at, other.try_enter(need)?))) {
             return Some(found);
         }
-        let waited = timeout(self.times.queue, target.enter()).await;
+        let waited = timeout(self.times.queue, target.enter(need)).await;
         waited.ok().flatten().map(|place| (chosen, place))
     }
 

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -147,6 +146,8 @@ where
     Ok(Channel::Http1(sender))
 }
 
+/// Without pings: servers of gRPC close connections that ping them more often than every five
+/// minutes. An end that is gone without a word is noticed by the time limits of its requests.
 async fn http2<T>(io: T) -> Result<Channel, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -156,8 +157,6 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(STREAM_WINDOW_BYTES * MAX_STREAMS)
         .max_send_buf_size(SEND_BUFFER_BYTES)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
         .handshake(TokioIo::new(io))
         .await?;
     tokio::spawn(async move {
@@ -177,8 +176,3 @@ const STREAM_WINDOW_BYTES: u32 = 128 * 1_024;
 
 /// Request bytes that wait for an application that does not read, for one stream.
 const SEND_BUFFER_BYTES: usize = 128 * 1_024;
-
-/// A connection whose other end is gone without a word is noticed while requests are on it.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-
-const PING_TIMEOUT: Duration = Duration::from_secs(10);

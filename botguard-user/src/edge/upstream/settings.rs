@@ -33,7 +33,7 @@ pub struct UpstreamSettings {
     #[serde(default)]
     pub observe: bool,
     /// File of one or two lines `kid:hex`, mode 0600: keys that botguard shares with the
-    /// application. The first signs requests. Read at the start.
+    /// application. The first signs requests.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
     /// Which fields tell the application of the client's address, scheme and host: `x-forwarded`,

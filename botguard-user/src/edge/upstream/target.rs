@@ -145,8 +145,8 @@ impl Target {
     }
 
     /// A place for a request, if one is free.
-    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Place> {
-        let permit = match self.free_places() {
+    pub(super) fn try_enter(self: &Arc<Self>, need: Need) -> Option<Place> {
+        let permit = match self.free_places(need) {
             Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
             None => None,
         };
@@ -154,17 +154,18 @@ impl Target {
     }
 
     /// A place for a request, waited for.
-    pub(super) async fn enter(self: &Arc<Self>) -> Option<Place> {
-        let permit = match self.free_places() {
+    pub(super) async fn enter(self: &Arc<Self>, need: Need) -> Option<Place> {
+        let permit = match self.free_places(need) {
             Some(places) => Some(Arc::clone(places).acquire_owned().await.ok()?),
             None => None,
         };
         Some(self.place(permit))
     }
 
-    fn free_places(&self) -> Option<&Arc<Semaphore>> {
+    /// An upgrade has an HTTP/1.1 connection to itself, whatever others share.
+    fn free_places(&self, need: Need) -> Option<&Arc<Semaphore>> {
         self.places.as_ref().map(|places| {
-            if self.speaks_http2.load(Ordering::Relaxed) {
+            if need == Need::Any && self.speaks_http2.load(Ordering::Relaxed) {
                 &places.http2
             } else {
                 &places.http1

@@ -232,7 +232,7 @@ async fn a_protocol_is_switched_over_http1_alone() {
             times: app.times,
             flow: Flow::default(),
         };
-        let place = app.core.targets()[0].try_enter().unwrap();
+        let place = app.core.targets()[0].try_enter(Need::Any).unwrap();
         (app, sending.send(place, request).await)
     };
     let (app, outcome) = send(format!("http://{address}")).await;
@@ -249,9 +249,9 @@ async fn a_protocol_is_switched_over_http1_alone() {
     tunnel.read_exact(&mut word[..4]).await.unwrap();
     assert_eq!(&word[..4], b"echo");
     // Whoever keeps the body keeps the place.
-    assert!(app.core.targets()[0].try_enter().is_none());
+    assert!(app.core.targets()[0].try_enter(Need::Any).is_none());
     drop(response);
-    assert!(app.core.targets()[0].try_enter().is_some());
+    assert!(app.core.targets()[0].try_enter(Need::Any).is_some());
     assert_eq!(app.core.targets()[0].n_idle(), 0);
 
     let (_app, outcome) = send(format!("h2c://{address}")).await;
@@ -282,7 +282,7 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         let now = Monotonic::read();
         let (channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
         assert_eq!(age, Age::New);
-        let place = target.try_enter().unwrap();
+        let place = target.try_enter(Need::Any).unwrap();
         Occupancy { place, channel }.release();
         let later = |seconds| now.after(std::time::Duration::from_secs(seconds));
         // The connection's own task, on this thread too, says that it is ready.
@@ -293,7 +293,7 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         assert_eq!(age, Age::Used);
         // In use, however long: it does not count as idle.
         target.sweep(later(100));
-        let place = target.try_enter().unwrap();
+        let place = target.try_enter(Need::Any).unwrap();
         Occupancy { place, channel }.release();
         assert!(closed.try_recv().is_err());
         target.sweep(later(200));
