@@ -4,7 +4,7 @@
 //! It is not the parser: hyper is, behind it, and is more lenient than this (it settles
 //! `Content-Length` beside `Transfer-Encoding` as RFC 9112 section 6.3 allows, takes a bare LF for
 //! the end of a line, and reads `5 , 5` as one length). What comes through here, hyper and any
-//! application read alike. Bytes come from [`watched`]'s stream, which acts on what is found.
+//! application read alike. Bytes come from `watched`'s stream, which acts on what is found.
 //!
 //! Bodies of a known length are skipped by arithmetic; heads are read once, byte by byte.
 

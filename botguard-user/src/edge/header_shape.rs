@@ -18,7 +18,7 @@ pub struct HeaderShape(u64);
 impl HeaderShape {
     /// Of a request's fields, before any is added or taken away.
     ///
-    /// Names that come and go with what one client asks for are left out ([`PASSING`]).
+    /// Names that come and go with what one client asks for are left out (`PASSING`).
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let mut context = Context::new(&SHA256);

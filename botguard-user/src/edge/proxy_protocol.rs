@@ -2,7 +2,7 @@
 //! PROXY protocol, versions 1 and 2 (HAProxy's `proxy-protocol.txt`). Pure; trusts nobody by
 //! itself.
 //!
-//! Bytes come from [`reading`], which asks how many of them belong to the header, so that none of
+//! Bytes come from `reading`, which asks how many of them belong to the header, so that none of
 //! what follows is taken. TLVs are passed over: what they say of TLS is the proxy's TLS, not ours.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
