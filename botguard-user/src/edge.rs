@@ -32,6 +32,7 @@ mod control_frames;
 pub mod framing;
 pub mod proxy_protocol;
 mod stream;
+mod tap;
 mod tunnel;
 
 pub mod client_hello;

@@ -30,12 +30,12 @@ use super::control_frames::Counted;
 use super::exchange::Exchange;
 use super::framing::watched::Watched;
 use super::listener::{Limits, ProxyProtocol, per_source};
-use super::prints::tap::Tapped;
 use super::prints::{ConnectionPrints, HelloEar, OpeningEar};
 use super::proxy_protocol::Source;
 use super::proxy_protocol::reading::{self, ReadError};
 use super::site::{Service, Site};
 use super::stream::ClientStream;
+use super::tap::Tapped;
 use crate::engine::decision::BanProposal;
 
 /// Serves `tcp` until it ends, is aborted, or has drained after `shutdown`.

@@ -8,17 +8,16 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, header};
 
-use self::tap::Ear;
 use super::client_hello::{ClientHello, HelloReader, HelloReading};
 use super::gate::RequestHead;
 use super::header_shape::{HeaderShape, Presence};
 use super::http2_fingerprint::{OpeningReader, OpeningReading};
 use super::ja4::Ja4;
+use super::tap::Ear;
 use crate::engine::prints::{Fields, Look, PrintFacts};
 use crate::words::address::{ClientAddress, Via};
 
 mod families;
-pub(super) mod tap;
 
 /// What one connection shows of its client.
 #[derive(Debug, Default)]
