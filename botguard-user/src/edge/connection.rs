@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::Edge;
 use super::body::ClientBody;
 use super::connections::{Live, Registration, SourcePlace};
-use super::control_frames::Counted;
+use super::control_frames::ControlFrames;
 use super::exchange::Exchange;
 use super::framing::watched::Watched;
 use super::listener::{Limits, ProxyProtocol, per_source};
@@ -204,7 +204,7 @@ async fn serve_http(
         async move { Ok::<_, Infallible>(exchange.answer(request).await) }
     });
     if http2 {
-        let io = TokioIo::new(Tapped::new(Counted::new(tls), opening));
+        let io = TokioIo::new(Tapped::new(Tapped::new(tls, ControlFrames::new()), opening));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -330,7 +330,7 @@ where
 }
 
 impl<S> Connection
-    for http2::Connection<TokioIo<Tapped<Counted<Tls>, OpeningEar>>, S, TokioExecutor>
+    for http2::Connection<TokioIo<Tapped<Tapped<Tls, ControlFrames>, OpeningEar>>, S, TokioExecutor>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -7,24 +7,19 @@
 //! data.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
+use super::tap::{Ear, Wants};
 use crate::words::clock::Monotonic;
 
-/// A stream whose control frames are counted.
-pub(super) struct Counted<T> {
-    stream: T,
+/// Hears the frames of one connection, and ends it when there are too many that count.
+pub(super) struct ControlFrames {
     frames: Frames,
     bucket: Bucket,
 }
 
-impl<T> Counted<T> {
-    pub(super) fn new(stream: T) -> Self {
+impl ControlFrames {
+    pub(super) fn new() -> Self {
         Self {
-            stream,
             frames: Frames::default(),
             bucket: Bucket {
                 left: BURST,
@@ -34,52 +29,15 @@ impl<T> Counted<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let bytes = buffer.filled().get(before..).unwrap_or_default();
+impl Ear for ControlFrames {
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<Wants> {
         let counted = self.frames.read(bytes);
         if counted > 0 && !self.bucket.take(counted, Monotonic::read()) {
             metrics::counter!("botguard_http_errors_total", "kind" => "control_flood").increment(1);
             tracing::debug!("too many HTTP/2 control frames");
-            return Poll::Ready(Err(io::Error::other("too many HTTP/2 control frames")));
+            return Err(io::Error::other("too many HTTP/2 control frames"));
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        Ok(Wants::More)
     }
 }
 

@@ -4,6 +4,7 @@
 //! They are of whoever holds the connection. Behind a proxy that names its clients by a header field
 //! that is the proxy, which then has prints in the record, and its clients have none in the facts.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, header};
@@ -13,7 +14,7 @@ use super::gate::RequestHead;
 use super::header_shape::{HeaderShape, Presence};
 use super::http2_fingerprint::{OpeningReader, OpeningReading};
 use super::ja4::Ja4;
-use super::tap::Ear;
+use super::tap::{Ear, Wants};
 use crate::engine::prints::{Fields, Look, PrintFacts};
 use crate::words::address::{ClientAddress, Via};
 
@@ -67,13 +68,13 @@ impl HelloEar {
 }
 
 impl Ear for HelloEar {
-    fn hear(&mut self, bytes: &[u8]) -> bool {
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<Wants> {
         match self.reader.read(bytes) {
-            HelloReading::Incomplete => return true,
+            HelloReading::Incomplete => return Ok(Wants::More),
             HelloReading::Hello(hello) => self.prints.greeted(&hello),
             HelloReading::NotHello => {}
         }
-        false
+        Ok(Wants::NoMore)
     }
 }
 
@@ -93,13 +94,13 @@ impl OpeningEar {
 }
 
 impl Ear for OpeningEar {
-    fn hear(&mut self, bytes: &[u8]) -> bool {
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<Wants> {
         match self.reader.read(bytes) {
-            OpeningReading::Incomplete => return true,
+            OpeningReading::Incomplete => return Ok(Wants::More),
             OpeningReading::Fingerprint(fingerprint) => self.prints.opened(fingerprint),
             OpeningReading::None => {}
         }
-        false
+        Ok(Wants::NoMore)
     }
 }
 

@@ -1,4 +1,5 @@
-//! A stream whose first bytes are also read by somebody else, without being delayed by it.
+//! A stream whose bytes are also heard by somebody else, without being delayed by it: fingerprints,
+//! counts of frames and bytes. Who has to hold bytes back is `framing`.
 
 use std::io;
 use std::pin::Pin;
@@ -6,13 +7,23 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Hears what is read from a stream, until it has heard enough.
+/// Hears what is read from a stream.
 pub(in crate::edge) trait Ear {
-    /// Takes the next bytes; false once it wants no more.
-    fn hear(&mut self, bytes: &[u8]) -> bool;
+    /// Takes the next bytes.
+    ///
+    /// Errors: the stream is not to go on; whoever reads it gets the error instead.
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<Wants>;
 }
 
-/// A stream with an ear on it, which is taken off when it has heard enough.
+/// Whether an ear stays on.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(in crate::edge) enum Wants {
+    More,
+    /// It has heard enough, and is taken off.
+    NoMore,
+}
+
+/// A stream with an ear on it.
 pub(in crate::edge) struct Tapped<T, E> {
     stream: T,
     ear: Option<Box<E>>,
@@ -37,7 +48,7 @@ impl<T: AsyncRead + Unpin, E: Ear> AsyncRead for Tapped<T, E> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Some(ear) = &mut self.ear {
             let heard = buffer.filled().get(before..).unwrap_or_default();
-            if !heard.is_empty() && !ear.hear(heard) {
+            if !heard.is_empty() && ear.hear(heard)? == Wants::NoMore {
                 self.ear = None;
             }
         }

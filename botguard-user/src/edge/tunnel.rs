@@ -5,20 +5,19 @@
 //! is not offered, so browsers open an HTTP/1.1 connection for it. What is inside is not read.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::io::copy_bidirectional;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::body::RequestBytes;
 use super::finish::Finisher;
 use super::headers;
+use super::tap::{Ear, Tapped, Wants};
 use super::upstream::ResponseBody;
 
 /// Whether a request asks for a WebSocket (RFC 6455 section 4.1).
@@ -118,8 +117,8 @@ async fn join(
 ) -> io::Result<()> {
     let upgraded = timeout(UPGRADE_LIMIT, async { tokio::try_join!(client, upstream) });
     let (client, upstream) = upgraded.await?.map_err(io::Error::other)?;
-    let mut client = Counted::new(client, from_client.clone());
-    let mut upstream = Counted::new(upstream, to_client.clone());
+    let mut client = Tapped::new(TokioIo::new(client), Count(from_client.clone()));
+    let mut upstream = Tapped::new(TokioIo::new(upstream), Count(to_client.clone()));
     copy_bidirectional(&mut client, &mut upstream).await?;
     Ok(())
 }
@@ -137,49 +136,13 @@ async fn idle(one: &RequestBytes, other: &RequestBytes, limit: Duration) {
     }
 }
 
-/// A side of the tunnel whose bytes are counted as they come out of it.
-struct Counted {
-    stream: TokioIo<Upgraded>,
-    read: RequestBytes,
-}
+/// Counts what comes out of a side.
+struct Count(RequestBytes);
 
-impl Counted {
-    fn new(stream: Upgraded, read: RequestBytes) -> Self {
-        Self {
-            stream: TokioIo::new(stream),
-            read,
-        }
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.read.add(buffer.filled().len() - before);
-        read
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+impl Ear for Count {
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<Wants> {
+        self.0.add(bytes.len());
+        Ok(Wants::More)
     }
 }
 
