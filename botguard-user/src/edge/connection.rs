@@ -93,7 +93,7 @@ struct Begun {
     /// What the client showed of itself so far.
     prints: Arc<ConnectionPrints>,
     /// Whom the peer's PROXY protocol header named.
-    told: Option<IpAddr>,
+    told: Source,
     /// Of whoever it named.
     _place: Option<SourcePlace>,
 }
@@ -151,19 +151,20 @@ async fn shake_hands(
     let _handshake = connections
         .begin_handshake(service.limits.max_handshakes)
         .ok_or(NotBegun::Handshakes)?;
-    let mut told = None;
+    let mut told = Source::Peer;
     if service.limits.proxy_protocol == ProxyProtocol::Required {
         if !site.edge.trust.load().is_proxy(peer) {
             return Err(NotBegun::NoProxy);
         }
-        if let Source::Address(ip) = reading::read(&mut tcp).await? {
-            told = Some(ip);
-        }
+        told = reading::read(&mut tcp).await?;
     }
-    let place = told
-        .map(|ip| connections.count_source(ip, per_source(site, ip)))
-        .map(|place| place.ok_or(NotBegun::PerSource))
-        .transpose()?;
+    let place = match told {
+        Source::Address(ip) => {
+            let place = connections.count_source(ip, per_source(site, ip));
+            Some(place.ok_or(NotBegun::PerSource)?)
+        }
+        Source::Peer | Source::Unnamed => None,
+    };
     let stream = ClientStream::new(tcp, live.abort().clone(), service.limits.send_timeout);
     let prints = Arc::new(ConnectionPrints::default());
     let stream = Tapped::new(stream, HelloEar::new(&prints));

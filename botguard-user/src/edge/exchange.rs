@@ -21,6 +21,7 @@ use super::hosts::UnknownHost;
 use super::observe;
 use super::prints::ConnectionPrints;
 use super::problem::{self, Problem};
+use super::proxy_protocol::Source;
 use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
 use super::site::Site;
@@ -38,7 +39,7 @@ pub(super) struct Exchange {
     pub(super) live: Arc<Live>,
     pub(super) peer: IpAddr,
     /// Whom the peer's PROXY protocol header named.
-    pub(super) told: Option<IpAddr>,
+    pub(super) told: Source,
     pub(super) local: SocketAddr,
     pub(super) prints: Arc<ConnectionPrints>,
 }
@@ -140,15 +141,17 @@ impl Exchange {
     ) -> Response<ClientBody> {
         let request_id = &*passage.request_id;
         let upstream = Arc::clone(&self.site.service().upstream);
-        // As its headers are believed: see `Trust::client`.
-        let nearest = self.told.unwrap_or(self.peer);
-        let own_cookie = self.site.edge.reserved.own_cookie();
+        let nearest = match self.told {
+            Source::Address(ip) => ip,
+            Source::Peer | Source::Unnamed => self.peer,
+        };
+        let edge = &self.site.edge;
+        let own_cookie = edge.reserved.own_cookie();
         let way = Way {
             peer: canonical(nearest),
-            peer_trust: if self.site.edge.trust.load().is_proxy(nearest) {
-                PeerTrust::Trusted
-            } else {
-                PeerTrust::Untrusted
+            peer_trust: match (edge.trust.load()).nearest_proxy(self.peer, self.told) {
+                Some(_) => PeerTrust::Trusted,
+                None => PeerTrust::Untrusted,
             },
             authority: &target.authority,
             version: parts.version,

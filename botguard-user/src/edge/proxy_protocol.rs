@@ -30,9 +30,11 @@ pub enum Header {
 pub enum Source {
     /// The client's address, canonical.
     Address(IpAddr),
-    /// Nobody: the proxy speaks for itself (`LOCAL`), does not know (`UNKNOWN`), or names what is
-    /// no Internet address (Unix sockets, families to come).
+    /// Nobody: the peer speaks for itself (`LOCAL`).
     Peer,
+    /// A client whose address it does not know (`UNKNOWN`), or that has none (Unix sockets, families
+    /// to come). What the connection carries is that client's word, not the proxy's.
+    Unnamed,
 }
 
 /// Bytes that no header begins with. The peer's fault, or that of whoever trusts it to send one:
@@ -100,7 +102,7 @@ fn version1(bytes: &[u8]) -> Result<Header, HeaderError> {
 /// `TCP4 SOURCE DESTINATION PORT PORT`, or `UNKNOWN` and anything.
 fn words(line: &str) -> Option<Source> {
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
-        return Some(Source::Peer);
+        return Some(Source::Unnamed);
     }
     let mut words = line.split(' ');
     let family = words.next()?;
@@ -145,7 +147,7 @@ fn version2(bytes: &[u8]) -> Result<Header, HeaderError> {
             let source = Ipv6Addr::from(source::<16>(block, 36)?);
             Source::Address(canonical(IpAddr::V6(source)))
         }
-        _ => Source::Peer,
+        _ => Source::Unnamed,
     };
     Ok(Header::Whole {
         bytes: V2_FIXED_BYTES + length,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::forwarded::{self, Hop};
+use super::proxy_protocol::Source;
 use crate::words::address::{ClientAddress, Via, canonical, host_network};
 
 /// `[trust]`.
@@ -44,24 +45,37 @@ impl Trust {
         self.proxies.iter().any(|network| network.contains(&ip))
     }
 
+    /// The trusted proxy that wrote a request's headers, if one did: the peer, unless its PROXY
+    /// protocol header says that the connection is another's, `told`.
+    #[must_use]
+    pub fn nearest_proxy(&self, peer: IpAddr, told: Source) -> Option<IpAddr> {
+        let nearest = match told {
+            Source::Peer => peer,
+            Source::Address(ip) => ip,
+            Source::Unnamed => return None,
+        };
+        self.is_proxy(nearest).then_some(nearest)
+    }
+
     /// The client behind `peer`: `peer` itself, unless it is a trusted proxy that names another, by
     /// `told`, which its PROXY protocol header said, or in the request's headers. These are believed
-    /// if the nearest hop that is known, `told` or else `peer`, is a trusted proxy: so a chain of
-    /// proxies is followed as far as it is trusted, whatever each of them speaks.
+    /// where there is a [`Self::nearest_proxy`]: so a chain of proxies is followed as far as it is
+    /// trusted, whatever each of them speaks.
     ///
     /// A proxy writes one of the two headers and passes the other on as the client sent it. Which
     /// one is not known here, so where both are there and disagree, neither is believed, and the
     /// client is taken for the proxy itself (never bannable, since not told by its packets).
     #[must_use]
-    pub fn client(&self, peer: IpAddr, told: Option<IpAddr>, headers: &HeaderMap) -> ClientAddress {
-        let nearest = told.unwrap_or(peer);
+    pub fn client(&self, peer: IpAddr, told: Source, headers: &HeaderMap) -> ClientAddress {
         let by_connection = || match told {
-            Some(ip) => ClientAddress::behind(peer, ip, Via::ProxyProtocol),
-            None => ClientAddress::direct(peer),
+            Source::Address(ip) => ClientAddress::behind(peer, ip, Via::ProxyProtocol),
+            // Never bannable: its packets are the proxy's.
+            Source::Unnamed => ClientAddress::behind(peer, peer, Via::ProxyProtocol),
+            Source::Peer => ClientAddress::direct(peer),
         };
-        if !self.is_proxy(nearest) {
+        let Some(nearest) = self.nearest_proxy(peer, told) else {
             return by_connection();
-        }
+        };
         let named = |name: &HeaderName, read: fn(&[u8]) -> Vec<Hop>| {
             // Header lines are one list in their order (RFC 9110 section 5.3).
             let values: Vec<_> = headers.get_all(name).iter().collect();
@@ -136,7 +150,7 @@ mod tests {
                 let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
                 map.append(name, value.parse().unwrap());
             }
-            let client = trust.client(peer.parse().unwrap(), None, &map);
+            let client = trust.client(peer.parse().unwrap(), Source::Peer, &map);
             assert_eq!(
                 (client.ip().to_string().as_str(), client.via()),
                 (expected, via)
@@ -191,7 +205,10 @@ mod tests {
             if let Some(value) = forwarded_for {
                 map.append("x-forwarded-for", value.parse().unwrap());
             }
-            let told = Some(told.parse().unwrap());
+            let told = match told {
+                "unnamed" => Source::Unnamed,
+                ip => Source::Address(ip.parse().unwrap()),
+            };
             let client = trust.client("10.1.2.3".parse().unwrap(), told, &map);
             assert_eq!(
                 (client.ip(), client.via()),
@@ -203,7 +220,10 @@ mod tests {
         let by_proxy = Via::ProxyProtocol;
         check("192.0.2.1", None, "192.0.2.1", by_proxy);
         check("::ffff:192.0.2.1", None, "192.0.2.1", by_proxy);
-        // A client cannot pass itself off as a proxy by its headers.
+        // A client cannot pass itself off as a proxy by its headers, nor can one of which the proxy
+        // knows no address.
+        check("unnamed", None, "10.1.2.3", by_proxy);
+        check("unnamed", Some("198.51.100.1"), "10.1.2.3", by_proxy);
         check("192.0.2.1", Some("198.51.100.1"), "192.0.2.1", by_proxy);
         check("192.0.2.1", Some("junk"), "192.0.2.1", by_proxy);
         // CDN, balancer with PROXY protocol, botguard; then two CDNs in a row.

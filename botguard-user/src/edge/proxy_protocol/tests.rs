@@ -45,8 +45,8 @@ fn version_1() {
         "PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2",
         Some(address("192.0.2.1")),
     );
-    check("PROXY UNKNOWN", Some(Source::Peer));
-    check("PROXY UNKNOWN ff:: ff:: 1 2", Some(Source::Peer));
+    check("PROXY UNKNOWN", Some(Source::Unnamed));
+    check("PROXY UNKNOWN ff:: ff:: 1 2", Some(Source::Unnamed));
     for line in [
         "PROXY ",
         "PROXY UNKNOWNS",
@@ -73,7 +73,7 @@ fn version_1() {
     }
     // The longest that there may be, and one byte more.
     let unknown = |bytes: usize| format!("PROXY UNKNOWN {}", "x".repeat(bytes - 16));
-    check(&unknown(107), Some(Source::Peer));
+    check(&unknown(107), Some(Source::Unnamed));
     check(&unknown(108), None);
 }
 
@@ -110,9 +110,9 @@ fn version_2() {
     check(&v2(0x20, 0x00, &[]), Ok(Source::Peer));
     check(&v2(0x20, 0x11, &v4), Ok(Source::Peer));
     check(&v2(0x20, 0x11, &v4[..3]), Ok(Source::Peer));
-    check(&v2(0x21, 0x31, &[b'/'; 216]), Ok(Source::Peer));
-    check(&v2(0x21, 0x00, &[]), Ok(Source::Peer));
-    check(&v2(0x21, 0x13, &v4), Ok(Source::Peer));
+    check(&v2(0x21, 0x31, &[b'/'; 216]), Ok(Source::Unnamed));
+    check(&v2(0x21, 0x00, &[]), Ok(Source::Unnamed));
+    check(&v2(0x21, 0x13, &v4), Ok(Source::Unnamed));
     // Too short for its family, another version, another command.
     let wrong = Err(HeaderError::Version2);
     check(&v2(0x21, 0x11, &v4[..11]), wrong);

@@ -62,7 +62,11 @@ async fn the_client_is_whom_a_trusted_proxy_names() {
     )
     .await;
     check(b"PROXY UNKNOWN\r\n", None, "127.0.0.1").await;
-    check(b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00", None, "127.0.0.1").await;
+    // Of whom the proxy knows nothing, the headers are the client's own.
+    check(b"PROXY UNKNOWN\r\n", Some("192.0.2.9"), "127.0.0.1").await;
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+    check(local, None, "127.0.0.1").await;
+    check(local, Some("192.0.2.9"), "192.0.2.9, 127.0.0.1").await;
 }
 
 #[tokio::test]
