@@ -80,6 +80,11 @@ impl Target {
         if parts.headers.len() > limits.fields {
             return Err(Violation::TooManyFields.into());
         }
+        // h2 refuses lengths that differ only.
+        let lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter();
+        if lengths.count() > 1 {
+            return Err(Violation::ContentLengths.into());
+        }
         let path_and_query = parts.uri.path_and_query();
         if path_and_query.is_some_and(|target| target.as_str().len() > limits.uri_bytes) {
             return Err(Violation::UriTooLong.into());

@@ -120,6 +120,11 @@ async fn what_http1_could_read_otherwise_is_refused() {
     check(&[("te", "gzip")], false).await;
     check(&[("host", "other")], false).await;
     check(&[("content-length", "3")], false).await;
+    check(&[("content-length", "0")], true).await;
+    for other in ["0", "00"] {
+        let twice = [("content-length", "0"), ("content-length", other)];
+        check(&twice, false).await;
+    }
     check(&[("content-length", "+0")], false).await;
     check(&[("content-length", "x")], false).await;
     for path in [
