@@ -115,12 +115,16 @@ pub(super) fn claim(user_agent: &str) -> Option<Claim> {
     })
 }
 
-/// What embeds a browser, and may leave its fields out: Android's WebView, applications.
-const EMBEDDERS: [&str; 5] = [
+/// What embeds a browser or descends from one, and may leave its fields out: Android's WebView,
+/// applications, and those that name an old engine's heir as compatible.
+const EMBEDDERS: [&str; 7] = [
     "; wv)",
     "Electron/",
     "QtWebEngine/",
-    "Seamonkey/",
+    "SeaMonkey/",
+    // Pale Moon and Basilisk.
+    "Goanna/",
+    "Waterfox/",
     "Mobile/15E148 [",
 ];
 
@@ -177,6 +181,13 @@ mod tests {
         check(&of("X11", &electron), Some((Chromium, 150, false)));
         let firefox = "Gecko/20100101 Firefox/147.0";
         check(&of("X11; rv:147.0", firefox), Some((Firefox, 147, true)));
+        for heir in [
+            "Gecko/20100101 Firefox/91.0 SeaMonkey/2.53.18",
+            "Goanna/6.5 Firefox/128.0 PaleMoon/33.3.1",
+        ] {
+            let version = version(heir, "Firefox/").unwrap();
+            check(&of("X11; Linux", heir), Some((Firefox, version, false)));
+        }
         let safari = "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0.1 Safari/605.1.15";
         check(&of("Macintosh", safari), Some((WebKit, 26, true)));
         let ios = "AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/150.0 Mobile/15E148 Safari/604.1";
