@@ -84,8 +84,9 @@ pub struct ListenerSettings {
     /// excepted; more are closed. Clients whose address PROXY protocol tells count likewise.
     #[serde(default = "five_hundred")]
     pub max_connections_per_source: usize,
-    /// TLS handshakes at once; more connections are closed.
-    #[serde(default = "two_thousand")]
+    /// TLS handshakes at once, of all listeners; more connections are closed. Connections that say
+    /// nothing count too, so a number that a few sources can fill lets these shut others out.
+    #[serde(default = "ten_thousand")]
     pub max_handshakes: usize,
 }
 
@@ -300,10 +301,6 @@ const fn five_hundred_bytes() -> Size {
 
 const fn one_hundred() -> usize {
     100
-}
-
-const fn two_thousand() -> usize {
-    2_000
 }
 
 const fn ten_thousand() -> usize {
