@@ -228,8 +228,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
                 }
                 Mode::Undecided => {
                     // hyper reads again when the response is there.
-                    if this.held.len() >= this.most_held || !ready!(this.poll_hold(cx))? {
+                    if this.held.len() >= this.most_held {
                         return Poll::Pending;
+                    }
+                    if !ready!(this.poll_hold(cx))? {
+                        // The client has left. What it sent before that cannot be told apart, and
+                        // nobody is there for an answer to it.
+                        return Poll::Ready(if this.held.is_empty() {
+                            Ok(())
+                        } else {
+                            Err(io::ErrorKind::UnexpectedEof.into())
+                        });
                     }
                 }
                 Mode::Watching => {
@@ -342,6 +351,26 @@ mod tests {
         assert_eq!(live.refusal_of(1), Some(Violation::RequestLine));
         assert_eq!(live.refusal_of(0), None);
         check(&Arc::new(Live::default()), FRAMES).await;
+    }
+
+    #[tokio::test]
+    async fn who_leaves_before_the_answer_to_an_upgrade_has_left() {
+        let check = async |after: &str, expected: Result<usize, io::ErrorKind>| {
+            let live = Arc::new(Live::default());
+            let (mut client, server) = tokio::io::duplex(4_096);
+            let timeout = Duration::from_secs(600);
+            let mut watched = Watched::new(server, Arc::clone(&live), LIMITS, timeout);
+            client.write_all(UPGRADE.as_bytes()).await.unwrap();
+            client.write_all(after.as_bytes()).await.unwrap();
+            assert_eq!(handed_on(&mut watched).await, UPGRADE);
+            live.request_begins();
+            assert_eq!(handed_on(&mut watched).await, "");
+            drop(client);
+            let read = watched.read(&mut [0; 7]).await;
+            assert_eq!(read.map_err(|error| error.kind()), expected, "{after:?}");
+        };
+        check("", Ok(0)).await;
+        check(FRAMES, Err(io::ErrorKind::UnexpectedEof)).await;
     }
 
     #[tokio::test]
