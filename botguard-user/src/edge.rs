@@ -30,6 +30,7 @@ mod connection;
 pub mod connections;
 mod control_frames;
 pub mod framing;
+mod http_errors;
 pub mod proxy_protocol;
 mod stream;
 mod tap;
@@ -59,6 +60,7 @@ pub mod upstream;
 mod body;
 mod finish;
 mod pace;
+mod unread;
 
 pub mod identity;
 pub mod redact;

@@ -16,41 +16,125 @@ use super::finish::Finisher;
 use super::headers;
 use super::listener::BodyLimits;
 use super::pace::Pace;
+use super::unread::Owed;
 use super::upstream::{ResponseBody, ResponseBroken};
+use crate::words::clock::Monotonic;
 
-/// The body of a response to the client.
-pub(super) struct ClientBody {
+/// The body of a response to the client. Shared with the connection's task, which lets it go when
+/// the client takes nothing of it.
+pub(super) struct ClientBody(Arc<Mutex<Open>>);
+
+/// A response's body that has not ended.
+pub(super) struct Open {
     source: Source,
     /// Taken, and so finished, as soon as the body ends.
     finisher: Option<Finisher>,
+    /// Set while it is the client that is waited for.
+    pub(super) owed: Option<Owed>,
 }
 
 enum Source {
     Upstream(ResponseBody),
     Own(Full<Bytes>),
+    /// The client took nothing for too long.
+    LetGo,
+}
+
+/// What a response held; finished when it is dropped.
+pub(super) struct LetGo {
+    _source: Source,
+    _finisher: Option<Finisher>,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Open")
+    }
+}
+
+impl Open {
+    pub(super) fn let_go(&mut self) -> LetGo {
+        self.owed = None;
+        LetGo {
+            _source: std::mem::replace(&mut self.source, Source::LetGo),
+            _finisher: self.finisher.take(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Own(body) => body.is_end_stream(),
+            Source::LetGo => false,
+        }
+    }
+
+    /// With the finisher if that ends the body: to be dropped without the lock.
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<(
+        Option<Result<Frame<Bytes>, ResponseBroken>>,
+        Option<Finisher>,
+    )> {
+        self.owed = None;
+        let frame = match &mut self.source {
+            Source::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Source::Own(body) => std::task::ready!(Pin::new(body).poll_frame(cx))
+                .map(|frame| frame.map_err(|never| match never {})),
+            Source::LetGo => Some(Err(ResponseBroken::Unread)),
+        };
+        let frame = frame.map(|frame| frame.map(with_clean_trailers));
+        let ended = match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if let Some(finisher) = &mut self.finisher {
+                    finisher.sent(bytes);
+                }
+                let since = Monotonic::read();
+                self.owed = Some(Owed { since, bytes });
+                None
+            }
+            Some(Err(_error)) => self.finisher.take().map(|mut finisher| {
+                finisher.upstream_broke();
+                finisher
+            }),
+            None => self.completed(),
+        };
+        Poll::Ready((frame, ended))
+    }
+
+    fn completed(&mut self) -> Option<Finisher> {
+        let mut finisher = self.finisher.take()?;
+        finisher.complete();
+        Some(finisher)
+    }
 }
 
 impl ClientBody {
     /// The upstream's body, which finishes the request at its end.
-    pub(super) const fn from_upstream(body: ResponseBody, finisher: Finisher) -> Self {
-        Self {
-            source: Source::Upstream(body),
-            finisher: Some(finisher),
-        }
+    pub(super) fn from_upstream(body: ResponseBody, finisher: Finisher) -> Self {
+        Self::new(Source::Upstream(body), Some(finisher))
     }
 
     /// A body of botguard's own.
     pub(super) fn own(body: Bytes, finisher: Option<Finisher>) -> Self {
-        Self {
-            source: Source::Own(Full::new(body)),
-            finisher,
-        }
+        Self::new(Source::Own(Full::new(body)), finisher)
     }
 
-    fn end(&mut self) {
-        if let Some(mut finisher) = self.finisher.take() {
-            finisher.complete();
+    fn new(source: Source, finisher: Option<Finisher>) -> Self {
+        let live = finisher
+            .as_ref()
+            .map(|finisher| Arc::clone(finisher.live()));
+        let open = Arc::new(Mutex::new(Open {
+            source,
+            finisher,
+            owed: None,
+        }));
+        if let Some(live) = live {
+            live.responses().enter(&open);
         }
+        Self(open)
     }
 }
 
@@ -59,42 +143,25 @@ impl Body for ClientBody {
     type Error = ResponseBroken;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
-        let frame = match &mut self.source {
-            Source::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
-            Source::Own(body) => std::task::ready!(Pin::new(body).poll_frame(cx))
-                .map(|frame| frame.map_err(|never| match never {})),
-        };
-        let frame = frame.map(|frame| frame.map(with_clean_trailers));
-        match &frame {
-            Some(Ok(frame)) => {
-                if let (Some(finisher), Some(data)) = (&mut self.finisher, frame.data_ref()) {
-                    finisher.sent(data.len());
-                }
-            }
-            Some(Err(_error)) => {
-                if let Some(mut finisher) = self.finisher.take() {
-                    finisher.upstream_broke();
-                }
-            }
-            None => self.end(),
-        }
-        Poll::Ready(frame)
+        let polled = self.0.lock().poll_frame(cx);
+        polled.map(|(frame, ended)| {
+            drop(ended);
+            frame
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Upstream(body) => body.is_end_stream(),
-            Source::Own(body) => body.is_end_stream(),
-        }
+        self.0.lock().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
+        match &self.0.lock().source {
             Source::Upstream(body) => body.size_hint(),
             Source::Own(body) => body.size_hint(),
+            Source::LetGo => SizeHint::default(),
         }
     }
 }
@@ -102,9 +169,10 @@ impl Body for ClientBody {
 /// hyper does not ask a body of known length for its end, it drops it.
 impl Drop for ClientBody {
     fn drop(&mut self) {
-        if self.is_end_stream() {
-            self.end();
-        }
+        let mut open = self.0.lock();
+        let ended = open.is_end_stream().then(|| open.completed());
+        drop(open);
+        drop(ended);
     }
 }
 

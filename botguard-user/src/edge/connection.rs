@@ -29,6 +29,7 @@ use super::connections::{Live, Registration, SourcePlace};
 use super::control_frames::ControlFrames;
 use super::exchange::Exchange;
 use super::framing::watched::Watched;
+use super::http_errors;
 use super::listener::{Limits, ProxyProtocol, per_source};
 use super::prints::{ConnectionPrints, HelloEar, OpeningEar};
 use super::proxy_protocol::Source;
@@ -215,7 +216,11 @@ async fn serve_http(
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .keep_alive_interval(limits.idle_timeout)
             .serve_connection(io, service);
-        drive(connection, limits, &live, shutdown).await;
+        tokio::select! {
+            biased;
+            () = drive(connection, limits, &live, shutdown) => {}
+            () = live.responses().look_after(limits.send_timeout) => {}
+        }
     } else {
         let watched = Watched::new(tls, Arc::clone(&live), limits.head, limits.header_timeout);
         let io = TokioIo::new(watched);
@@ -249,7 +254,7 @@ async fn drive<C: Connection>(
             () = live.abort().cancelled() => return,
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    count_http_error(&error);
+                    http_errors::count(&error);
                 }
                 return;
             }
@@ -340,40 +345,6 @@ where
     fn graceful_shutdown(self: Pin<&mut Self>) {
         Self::graceful_shutdown(self);
     }
-}
-
-fn count_http_error(error: &hyper::Error) {
-    let kind = if error.is_timeout() {
-        "timeout"
-    } else if error.is_parse() {
-        // hyper has answered it, or could not.
-        metrics::counter!(
-            "botguard_requests_refused_total", "status" => "400", "reason" => "unparsable"
-        )
-        .increment(1);
-        "malformed"
-    } else if error.is_user() {
-        // The response's body failed: counted where it is finished.
-        return;
-    } else {
-        flood(error).unwrap_or("broken")
-    };
-    tracing::debug!(%error, "HTTP connection failed");
-    metrics::counter!("botguard_http_errors_total", "kind" => kind).increment(1);
-}
-
-/// The flood that h2 ended a connection for. It tells by the debug data of the GOAWAY that it sends.
-fn flood(error: &hyper::Error) -> Option<&'static str> {
-    let told = std::error::Error::source(error)?.to_string();
-    let floods = [
-        ("too_many_continuations", "continuation_flood"),
-        ("too_many_resets", "rapid_reset"),
-        ("too_many_internal_resets", "rapid_reset"),
-        ("too_many_data_frames", "data_flood"),
-    ];
-    floods
-        .iter()
-        .find_map(|(data, kind)| told.contains(data).then_some(*kind))
 }
 
 /// Streams of HTTP/2 that the client has reset before we looked at them: h2's own default, said

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::framing::Violation;
 use super::tunnel::Tunnel;
+use super::unread::Responses;
 use crate::engine::decision::BanProposal;
 use crate::words::address::{canonical, host_network};
 
@@ -238,12 +239,18 @@ pub(super) struct Live {
     refusal: Mutex<Option<(u64, Violation)>>,
     switched: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
+    responses: Responses,
 }
 
 impl Live {
     /// Cancelled when the connection is to be closed abortively.
     pub(super) const fn abort(&self) -> &CancellationToken {
         &self.abort
+    }
+
+    /// Those that have not ended.
+    pub(super) const fn responses(&self) -> &Responses {
+        &self.responses
     }
 
     /// Hands a ban to the connection's task, or back when that has ended.

@@ -58,6 +58,11 @@ impl Finisher {
         }
     }
 
+    /// The connection of the request.
+    pub(super) const fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
     /// The head of the response is known.
     pub(super) const fn answered(&mut self, by: AnsweredBy, status: http::StatusCode) {
         self.answered_by = by;

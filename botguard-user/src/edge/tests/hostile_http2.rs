@@ -216,3 +216,39 @@ async fn floods_end_the_connection_that_they_come_on_and_no_other() {
     let response = other.send_request(request).await.unwrap();
     assert_eq!(response.status(), 200);
 }
+
+/// A client that opens no window has the head of the response, and no part of its body.
+#[tokio::test]
+async fn responses_that_nobody_takes_are_finished() {
+    let at =
+        upstream(async |_| Response::new(http_body_util::Full::new(Bytes::from("five!")))).await;
+    let mut edge = start_with(&[at], "", "send_timeout = '50ms'").await;
+    let no_window = [0, 4, 0, 0, 0, 0];
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &no_window)].concat();
+    let asks = |path| {
+        let mut fields = REQUEST;
+        fields[3].1 = path;
+        block(&fields)
+    };
+    let flags = END_STREAM | END_HEADERS;
+    let mut tls = edge.connect(b"h2").await;
+    tls.write_all(&begin).await.unwrap();
+    tls.write_all(&frame(HEADERS, flags, 1, &asks("/")))
+        .await
+        .unwrap();
+    let finished = tokio::time::timeout(PATIENCE, edge.finished()).await;
+    let (facts, before) = finished.expect("still waiting for a client that takes nothing");
+    assert_eq!(answered(&facts), (AnsweredBy::Upstream, 200));
+    assert!(before.contains(&Event::Broken(BrokenBy::Client)));
+    assert_eq!(edge.connections.count(), 1);
+    // And what a denial earns is not put off.
+    tls.write_all(&frame(HEADERS, flags, 3, &asks("/banned")))
+        .await
+        .unwrap();
+    let settled = async { while !matches!(edge.event().await, Event::Settled { .. }) {} };
+    let settled = tokio::time::timeout(PATIENCE, settled).await;
+    settled.expect("no ban of a client that takes nothing");
+}
+
+/// Far longer than any limit that these tests set.
+const PATIENCE: Duration = Duration::from_secs(10);

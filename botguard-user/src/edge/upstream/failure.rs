@@ -72,11 +72,14 @@ impl From<ConnectError> for UpstreamFailure {
     }
 }
 
-/// Why a response's body ended early. Blame: the upstream.
+/// Why a response's body ended early. Blame: the upstream, unless another is named.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::edge) enum ResponseBroken {
     #[error(transparent)]
     Http(#[from] hyper::Error),
     #[error("nothing moved for longer than idle_timeout")]
     Idle,
+    /// Blame: the client.
+    #[error("the client took nothing of the response for longer than send_timeout")]
+    Unread,
 }
