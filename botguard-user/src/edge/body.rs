@@ -196,6 +196,9 @@ pub(super) enum BodyError {
     Broken(#[from] hyper::Error),
     #[error("the client sends the body of its request too slowly")]
     TooSlow,
+    /// Nobody's fault.
+    #[error("the application has answered without the rest of the request's body")]
+    Unwanted,
 }
 
 impl UpstreamBody {

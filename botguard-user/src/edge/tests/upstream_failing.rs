@@ -318,3 +318,33 @@ async fn no_endpoint_has_more_requests_than_it_may_have() {
 
 /// Far longer than any limit that these tests set.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The application answers a request whose body never ends, and does not read it.
+#[tokio::test]
+async fn an_early_answer_ends_its_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (closed, is_closed) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut head = [0; 16];
+        tcp.read_exact(&mut head).await.unwrap();
+        let answer = b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n";
+        tcp.write_all(answer).await.unwrap();
+        let mut rest = Vec::new();
+        let _ended = tcp.read_to_end(&mut rest).await;
+        closed.send(()).unwrap();
+    });
+    let edge = start(address).await;
+    let mut client = edge.http2().await;
+    let (feed, body) = fed();
+    feed.send(data("begun")).unwrap();
+    let request = Request::post("https://localhost/").body(body).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 401);
+    drop(response);
+    let is_closed = timeout(PATIENCE, is_closed).await;
+    is_closed.expect("the request goes on").unwrap();
+    assert_eq!(edge.services.upstreams()[0].1[0].requests, 0);
+    drop(feed);
+}

@@ -81,7 +81,7 @@ impl Pool {
             } else if connection.sender.is_ready() {
                 return Some(idle.remove(place).sender);
             }
-            // Else its request is still being sent, though its response has ended.
+            // Else hyper has not noticed yet that its request is over.
         }
         None
     }

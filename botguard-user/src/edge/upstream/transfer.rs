@@ -4,12 +4,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
 use super::failure::ResponseBroken;
@@ -30,6 +31,18 @@ pub(super) struct Flow {
     bytes: RequestBytes,
     /// Whether the connection asked for more, and the client had none.
     wants_more: Arc<AtomicBool>,
+    cut: Arc<Mutex<Cut>>,
+}
+
+/// Whether a request's body is still wanted.
+#[derive(Default)]
+enum Cut {
+    #[default]
+    Wanted,
+    /// By a connection that waits for more.
+    WaitedFor(Waker),
+    /// The response has ended.
+    Unwanted,
 }
 
 /// A position in a body: where two are equal, nothing moved in between.
@@ -40,7 +53,28 @@ impl Flow {
         Self {
             bytes: body.bytes().clone(),
             wants_more: Arc::new(AtomicBool::new(false)),
+            cut: Arc::default(),
         }
+    }
+
+    /// Ends the request's body where it is: the response has ended, so nobody waits for the rest, and
+    /// nothing limits how long it would take.
+    fn cut(&self) {
+        let before = std::mem::replace(&mut *self.cut.lock(), Cut::Unwanted);
+        if let Cut::WaitedFor(connection) = before {
+            connection.wake();
+        }
+    }
+
+    /// Ready once it was cut.
+    fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut cut = self.cut.lock();
+        match &*cut {
+            Cut::Unwanted => return Poll::Ready(()),
+            Cut::WaitedFor(waker) if waker.will_wake(cx.waker()) => {}
+            _ => *cut = Cut::WaitedFor(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     pub(super) fn position(&self) -> Position {
@@ -71,6 +105,9 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Client(body, flow) => {
+                if flow.poll_cut(cx).is_ready() {
+                    return Poll::Ready(Some(Err(BodyError::Unwanted)));
+                }
                 let polled = Pin::new(body).poll_frame(cx);
                 flow.wants_more
                     .store(polled.is_pending(), Ordering::Relaxed);
@@ -130,8 +167,14 @@ impl ResponseBody {
     }
 
     fn end(&mut self) {
-        if let Some(occupancy) = self.occupancy.take() {
+        let Some(occupancy) = self.occupancy.take() else {
+            return;
+        };
+        if self.flow.has_ended() {
             occupancy.release();
+        } else {
+            // An early answer. A connection in the middle of a request is nobody else's.
+            self.flow.cut();
         }
     }
 
