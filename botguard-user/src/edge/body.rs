@@ -40,6 +40,9 @@ enum Source {
     LetGo,
 }
 
+/// A frame, the error that ends the body, or its end.
+type Polled = Option<Result<Frame<Bytes>, ResponseBroken>>;
+
 /// What a response held; finished when it is dropped.
 pub(super) struct LetGo {
     _source: Source,
@@ -70,13 +73,7 @@ impl Open {
     }
 
     /// With the finisher if that ends the body: to be dropped without the lock.
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<(
-        Option<Result<Frame<Bytes>, ResponseBroken>>,
-        Option<Finisher>,
-    )> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Polled, Option<Finisher>)> {
         self.owed = None;
         let frame = match &mut self.source {
             Source::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
@@ -142,10 +139,7 @@ impl Body for ClientBody {
     type Data = Bytes;
     type Error = ResponseBroken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         let polled = self.0.lock().poll_frame(cx);
         polled.map(|(frame, ended)| {
             drop(ended);
