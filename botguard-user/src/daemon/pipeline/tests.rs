@@ -325,15 +325,7 @@ fn what_botguard_answers_itself_is_no_evidence() {
             asks: Asks::Botguard,
             prints: &NO_PRINTS,
         });
-        let response = ResponseFacts {
-            answered_by: AnsweredBy::Botguard,
-            status: 200,
-            bytes_in: 0,
-            bytes_out: 10,
-            upstream: None,
-            total: Duration::from_micros(300),
-            observation: None,
-        };
+        let response = response_of(AnsweredBy::Botguard);
         let closing = bench.pipeline.finish(admission.ticket, &response);
         assert_eq!(closing, Closing::Keep);
         admission.denial
@@ -358,4 +350,17 @@ fn what_botguard_answers_itself_is_no_evidence() {
         bench.page(SCRAPER, 0);
     }
     assert_eq!(own("/.botguard/ui"), Some(Denial::Block));
+}
+
+/// A short response that ended well.
+const fn response_of(answered_by: AnsweredBy) -> ResponseFacts {
+    ResponseFacts {
+        answered_by,
+        status: 200,
+        bytes_in: 0,
+        bytes_out: 10,
+        upstream: None,
+        total: Duration::from_micros(300),
+        observation: None,
+    }
 }

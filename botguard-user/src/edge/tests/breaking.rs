@@ -229,20 +229,5 @@ async fn a_client_that_does_not_read_is_let_go() {
     assert!(before.contains(&Event::Broken(BrokenBy::Client)));
 }
 
-/// As long as anybody reads it.
-struct Endless;
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 65_536])))))
-    }
-}
-
 /// Far longer than any limit that these tests set.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -169,20 +169,6 @@ async fn an_application_that_does_not_read_is_to_blame() {
     assert!(held.recv().await.is_some());
 }
 
-struct Endless;
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 65_536])))))
-    }
-}
-
 #[tokio::test]
 async fn an_endpoint_that_cannot_be_reached_is_left_alone_and_comes_back() {
     let (good, _) = scripted(|_| Some(OK), true).await;

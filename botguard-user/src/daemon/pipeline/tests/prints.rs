@@ -24,15 +24,7 @@ fn record(bench: &Bench, client: &str, user_agent: &str, via: Via) -> RequestRec
         asks: Asks::Application,
         prints: &Prints::captured(client, 0, &parts.headers),
     });
-    let response = ResponseFacts {
-        answered_by: AnsweredBy::Upstream,
-        status: 200,
-        bytes_in: 0,
-        bytes_out: 10,
-        upstream: None,
-        total: Duration::from_micros(300),
-        observation: None,
-    };
+    let response = response_of(AnsweredBy::Upstream);
     bench.pipeline.finish(admission.ticket, &response);
     bench.requests().pop().unwrap()
 }

@@ -33,15 +33,7 @@ fn record(bench: &Bench, fields: &[(&str, &str)], uri: &str) -> RequestRecord {
         asks: Asks::Application,
         prints: &NO_PRINTS,
     });
-    let response = ResponseFacts {
-        answered_by: AnsweredBy::Upstream,
-        status: 200,
-        bytes_in: 0,
-        bytes_out: 10,
-        upstream: None,
-        total: Duration::from_micros(300),
-        observation: None,
-    };
+    let response = response_of(AnsweredBy::Upstream);
     bench.pipeline.finish(admission.ticket, &response);
     bench.requests().pop().unwrap()
 }
