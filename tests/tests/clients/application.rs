@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -62,6 +63,14 @@ async fn answer(mut request: Request<Incoming>) -> Answer {
             whole("text/plain", n_bytes.to_string())
         }
         (&Method::GET, "/socket") => socket(&mut request),
+        (&Method::POST, "/said") => {
+            if let Ok(said) = request.collect().await {
+                let said = String::from_utf8_lossy(&said.to_bytes()).into_owned();
+                // What is said first counts.
+                let _again: Result<(), String> = SAID.set(said);
+            }
+            whole("text/plain", "")
+        }
         _ => {
             let mut response = whole("text/plain", "no such page");
             *response.status_mut() = StatusCode::NOT_FOUND;
@@ -70,8 +79,10 @@ async fn answer(mut request: Request<Incoming>) -> Answer {
     }
 }
 
-/// The page's title says what worked.
-const PAGE: &str = r#"<!doctype html><title>loading</title><p id="done"></p><script>
+/// What the page's script has to say of what it tried.
+pub(crate) static SAID: OnceLock<String> = OnceLock::new();
+
+const PAGE: &str = r#"<!doctype html><title>page</title><script>
 const fetched = fetch("/json").then(answer => answer.json()).then(json => json.fetched);
 const echoed = new Promise((done, failed) => {
   const socket = new WebSocket(`wss://${location.host}/socket`);
@@ -87,7 +98,7 @@ const heard = new Promise((done, failed) => {
 const settled = Promise.allSettled([fetched, echoed, heard]);
 settled.then(all => {
   const said = all.map(one => one.status === "fulfilled" ? one.value : `failed: ${one.reason}`);
-  document.getElementById("done").textContent = said.join(", ");
+  fetch("/said", { method: "POST", body: said.join(", ") });
 });
 </script>"#;
 
