@@ -2,6 +2,7 @@
 //! the page is served by `admin`.
 
 pub mod metrics;
+pub mod request_metrics;
 
 use std::io::IsTerminal as _;
 
@@ -89,12 +90,6 @@ mod tests {
         let handle = recorder.handle();
         ::metrics::with_local_recorder(&recorder, || {
             metrics::describe();
-            metrics::request("/users", "GET", 403);
-            metrics::score(1.0, std::time::Duration::from_micros(2));
-            metrics::decision("/users", "block", "enforce");
-            metrics::signal("paging");
-            metrics::upstream(std::time::Duration::from_millis(3));
-            metrics::principals(7);
             metrics::kernel_packets("drop_block", 3);
             metrics::kernel_entries("automatic", 1);
             metrics::keys("suspended", 2);
@@ -103,16 +98,8 @@ mod tests {
         });
         let page = handle.render();
         for line in [
-            r#"botguard_requests_total{route="/users",method="GET",status="4xx"} 1"#,
-            r#"botguard_decisions_total{route="/users",action="block",mode="enforce"} 1"#,
-            r#"botguard_score_bucket{le="0.95"} 0"#,
-            r#"botguard_score_bucket{le="1"} 1"#,
-            r#"botguard_engine_seconds_bucket{le="0.000002"} 1"#,
-            r#"botguard_upstream_seconds_bucket{le="0.005"} 1"#,
-            r#"botguard_signals_total{signal="paging"} 1"#,
             r#"botguard_kernel_packets_total{exit="drop_block"} 3"#,
             r#"botguard_kernel_entries{origin="automatic"} 1"#,
-            "botguard_principals 7",
             r#"botguard_keys{state="suspended"} 2"#,
             "botguard_key_overrides 3",
             r#"botguard_admin_refused_total{reason="wrong_token"} 1"#,

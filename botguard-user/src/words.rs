@@ -5,6 +5,7 @@ pub mod block;
 pub mod bounded_map;
 pub mod clock;
 pub mod data_file;
+pub mod header_lines;
 pub mod identity;
 pub mod key;
 pub mod layer;

@@ -28,13 +28,14 @@ use crate::audit::writer::AuditLog;
 use crate::challenge::Challenge;
 use crate::edge::gate::{BrokenBy, RequestHead};
 use crate::edge::identity::jwt::TokenVerifier;
-use crate::edge::identity::{IdentitySettings, KeyHasher};
+use crate::edge::identity::{IdentitySettings, KeyHasher, RawKey};
 use crate::engine::decision::BanProposal;
 use crate::engine::facts::InteractionFacts;
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, PrincipalCapacity};
 use crate::intel::Intel;
 use crate::intel::crawlers::Lookups;
+use crate::telemetry::request_metrics::RequestMetrics;
 use crate::words::address::PeerAddress;
 use crate::words::block::Origin;
 use crate::words::clock::{Monotonic, Now, Wall};
@@ -51,6 +52,7 @@ pub struct Pipeline {
     hasher: KeyHasher,
     ids: RequestIds,
     requests: Requests,
+    metrics: RequestMetrics,
     /// When the engine began, for records.
     began: Monotonic,
     /// When the engine was told of the tokens that requests in flight have spent, by their ids.
@@ -111,6 +113,7 @@ impl Pipeline {
             ids: RequestIds::starting(now, hasher.hash(&now.to_string()).0),
             hasher,
             requests: Requests::default(),
+            metrics: RequestMetrics::default(),
             began: Monotonic::read(),
             interactions: Mutex::default(),
             settling: Mutex::default(),
@@ -195,8 +198,11 @@ impl Pipeline {
         let view = self.view.load();
         let query = head.parts.uri.query().unwrap_or_default();
         let key = view.identity.api_key(&head.parts.headers, query)?;
-        let tier = |raw: &str| view.policy.tier_of(raw);
-        Some(self.hasher.identify(&key, tier))
+        Some(self.identify(&key, &view))
+    }
+
+    fn identify(&self, key: &RawKey<'_>, view: &View) -> KeyIdentity {
+        self.hasher.identify(key, |raw| view.policy.tier_of(raw))
     }
 
     /// The session that a request carries.

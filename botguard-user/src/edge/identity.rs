@@ -40,6 +40,16 @@ pub struct IdentitySettings {
     pub jwt: JwtSettings,
 }
 
+/// What a request identifies itself by, in the clear: for hashes, tiers, and whoever has to keep it
+/// out of records. Found once a request.
+#[derive(Default)]
+pub struct Secrets<'a> {
+    /// Its API key.
+    pub key: Option<RawKey<'a>>,
+    /// Its session.
+    pub session: Option<Cow<'a, str>>,
+}
+
 /// Who a request says it is, beside its API key.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Visitor {
@@ -49,6 +59,12 @@ pub struct Visitor {
     pub user: Option<UserIdentity>,
     /// When that user last proved who they are, by the verified token that names them.
     pub authentication: Option<Authentication>,
+}
+
+impl std::fmt::Debug for Secrets<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
 }
 
 impl IdentitySettings {
@@ -89,6 +105,15 @@ impl IdentitySettings {
         (self.session.iter()).find_map(|source| source.find(headers, query))
     }
 
+    /// Both of them.
+    #[must_use]
+    pub fn secrets<'a>(&self, headers: &'a HeaderMap, query: &'a str) -> Secrets<'a> {
+        Secrets {
+            key: self.api_key(headers, query),
+            session: self.session(headers, query),
+        }
+    }
+
     /// The first place of a key, session or token where a request has more than one: botguard goes
     /// by the first, an application maybe by the last.
     #[must_use]
@@ -99,18 +124,17 @@ impl IdentitySettings {
             .find(|source| source.is_doubled(headers, query))
     }
 
-    /// Session and user of a request. `now` judges the token.
+    /// Session and user of a request that has this session's secret. `now` judges the token.
     #[must_use]
     pub fn visitor(
         &self,
-        headers: &HeaderMap,
-        query: &str,
-        judges: (&KeyHasher, &TokenVerifier),
+        (headers, query): (&HeaderMap, &str),
+        session: Option<&str>,
+        (hasher, verifier): (&KeyHasher, &TokenVerifier),
         now: Wall,
     ) -> Visitor {
-        let (hasher, verifier) = judges;
-        let session = self.session(headers, query).map(|secret| SessionIdentity {
-            hash: hasher.session(&secret),
+        let session = session.map(|secret| SessionIdentity {
+            hash: hasher.session(secret),
         });
         let token = self
             .token(headers, query)

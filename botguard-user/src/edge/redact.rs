@@ -10,83 +10,108 @@
 //! sessions, tokens, and what a header says of a user.
 //! Names are lower case, and in wire order except that lines of one name stand together (what the
 //! `http` crate keeps).
+//!
+//! Every request comes through here, so what holds no secret, which is nearly everything, is told
+//! by one look at its bytes (`marks`) and is not copied.
+
+mod marks;
+mod names;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, header};
+use memchr::memmem::Finder;
 
+use self::marks::Marks;
+use self::names::{is_scheme, sounds_secret};
 use super::identity::{
-    self, IdentitySettings, KeyHasher, KeySource, RawKey, UserSource, find_token, is_token,
+    self, IdentitySettings, KeyHasher, KeySource, Secrets, UserSource, find_token, is_token,
     shown_key,
 };
+use crate::words::header_lines::HeaderLines;
+use crate::words::identity::KeyIdentity;
 
 /// Replaces secrets by what may be kept of them.
 #[derive(Debug)]
 pub struct Redactor<'a> {
     settings: &'a IdentitySettings,
     hasher: &'a KeyHasher,
+    key: Option<Sought<'a>>,
+    /// What is kept of that key, if it is known already.
+    identity: Option<&'a KeyIdentity>,
+    session: Option<Sought<'a>>,
+}
+
+/// A secret that is looked for everywhere.
+struct Sought<'a> {
+    secret: &'a str,
+    finder: Finder<'a>,
 }
 
 impl<'a> Redactor<'a> {
-    /// Treats what the sources of `settings` name as secret, beside what is so everywhere.
+    /// Treats what the sources of `settings` name as secret, beside what is so everywhere, and the
+    /// request's own `secrets` wherever they stand. `identity` is of the key among them.
     #[must_use]
-    pub const fn new(settings: &'a IdentitySettings, hasher: &'a KeyHasher) -> Self {
-        Self { settings, hasher }
+    pub fn new(
+        (settings, hasher): (&'a IdentitySettings, &'a KeyHasher),
+        secrets: &'a Secrets<'_>,
+        identity: Option<&'a KeyIdentity>,
+    ) -> Self {
+        Self {
+            settings,
+            hasher,
+            identity,
+            key: (secrets.key.as_ref()).and_then(|key| Sought::new(key.expose())),
+            session: secrets.session.as_deref().and_then(Sought::new),
+        }
     }
 
-    /// `[name, value]` of every header line. `query` only tells the API key and the session, so that
-    /// a copy of them in another header is found.
+    /// Every header line.
     #[must_use]
-    pub fn headers(&self, headers: &HeaderMap, query: &str) -> Vec<[String; 2]> {
-        let known = self.known(headers, query);
-        headers
-            .iter()
-            .map(|(name, value)| {
-                let value = String::from_utf8_lossy(value.as_bytes());
-                let value = self.without_copies(self.header(name, &value), &known);
-                [name.as_str().to_owned(), value]
-            })
-            .collect()
+    pub fn headers(&self, headers: &HeaderMap) -> HeaderLines {
+        let mut lines = HeaderLines::with_capacity(headers.len(), LINE_BYTES * headers.len());
+        for (name, value) in headers {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            lines.push(
+                name.as_str(),
+                &self.without_copies(self.header(name, &value)),
+            );
+        }
+        lines
     }
 
     /// The query string, still encoded as it was sent.
     #[must_use]
-    pub fn query(&self, headers: &HeaderMap, query: &str) -> String {
-        self.without_copies(self.parameters(query), &self.known(headers, query))
+    pub fn query<'b>(&self, query: &'b str) -> Cow<'b, str> {
+        self.without_copies(self.parameters(query))
     }
 
-    /// A decoded path. `headers` and `query` only tell the API key and the session.
+    /// A decoded path.
     #[must_use]
-    pub fn path(&self, headers: &HeaderMap, query: &str, path: &str) -> String {
+    pub fn path<'b>(&self, path: &'b str) -> Cow<'b, str> {
         let path = match path.split_once(';') {
-            Some((path, rest)) => format!("{path};{}", self.parameters(rest)),
-            None => path.to_owned(),
+            Some((path, rest)) => Cow::Owned(format!("{path};{}", self.parameters(rest))),
+            None => Cow::Borrowed(path),
         };
-        self.without_copies(path, &self.known(headers, query))
+        self.without_copies(path)
     }
 
-    fn known<'b>(&self, headers: &'b HeaderMap, query: &'b str) -> Known<'b> {
-        Known {
-            key: self.settings.api_key(headers, query),
-            session: self.settings.session(headers, query),
-        }
-    }
-
-    fn header(&self, name: &HeaderName, value: &str) -> String {
+    fn header<'b>(&self, name: &HeaderName, value: &'b str) -> Cow<'b, str> {
         if *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION {
-            return self.credentials(value);
+            return Cow::Owned(self.credentials(value));
         }
         if *name == header::COOKIE {
-            return self.cookies(value);
+            return Cow::Owned(self.cookies(value));
         }
         if self.is_key_header(name) && !is_token(value.trim()) {
-            return self.key(value);
+            return Cow::Owned(self.key(value));
         }
         if sounds_secret(name.as_str()) || self.is_identity_header(name) {
-            return self.hash(value);
+            return Cow::Owned(self.hash(value));
         }
         if *name == header::HOST {
-            return without_user(value).to_owned();
+            return Cow::Borrowed(without_user(value));
         }
         self.url(value)
     }
@@ -111,49 +136,79 @@ impl<'a> Redactor<'a> {
     }
 
     fn cookies(&self, value: &str) -> String {
-        let pairs = value.split(';').map(|pair| match pair.split_once('=') {
-            Some((name, secret)) => format!("{}={}", name.trim(), self.hash(secret.trim())),
-            None => self.hash(pair.trim()),
-        });
-        pairs.collect::<Vec<_>>().join("; ")
+        let mut redacted = String::with_capacity(value.len() + LINE_BYTES);
+        for (place, pair) in value.split(';').enumerate() {
+            if place > 0 {
+                redacted.push_str("; ");
+            }
+            match pair.split_once('=') {
+                Some((name, secret)) => {
+                    redacted.push_str(name.trim());
+                    redacted.push('=');
+                    self.push_hash(&mut redacted, secret.trim());
+                }
+                None => self.push_hash(&mut redacted, pair.trim()),
+            }
+        }
+        redacted
     }
 
     /// `;` separates parameters too, to older readers.
-    fn parameters(&self, query: &str) -> String {
-        let parameters = query.split_inclusive(['&', ';']).map(|parameter| {
+    fn parameters<'b>(&self, query: &'b str) -> Cow<'b, str> {
+        let mut redacted = String::new();
+        // Of the query, as far as it is in `redacted`.
+        let mut copied = 0;
+        let mut at = 0;
+        for parameter in query.split_inclusive(['&', ';']) {
+            let from = at;
+            at += parameter.len();
             let bare = parameter.trim_end_matches(['&', ';']);
-            let separator = &parameter[bare.len()..];
             let Some((name, value)) = bare.split_once('=') else {
-                return parameter.to_owned();
+                continue;
             };
             let decoded = identity::decode(value);
             // A URL in a parameter has parameters of its own.
             if self.is_secret_parameter(&identity::decode(name)) || self.url(&decoded) != decoded {
-                format!("{name}={}{separator}", self.hash(&decoded))
-            } else {
-                parameter.to_owned()
+                redacted.push_str(&query[copied..=from + name.len()]);
+                self.push_hash(&mut redacted, &decoded);
+                copied = from + bare.len();
             }
-        });
-        parameters.collect()
+        }
+        if copied == 0 {
+            return Cow::Borrowed(query);
+        }
+        Cow::Owned(redacted + &query[copied..])
     }
 
     /// Anything that may be a URL: its query and fragment carry parameters (the fragment of OAuth a
     /// token), its authority a password.
-    fn url(&self, url: &str) -> String {
+    fn url<'b>(&self, url: &'b str) -> Cow<'b, str> {
+        if !Marks::of(url).may_be_url() {
+            return Cow::Borrowed(url);
+        }
         let (before, rest) = match url.find(['?', '#']) {
             Some(at) => url.split_at(at + 1),
             None => (url, ""),
         };
-        let before = match before.split_once("://") {
+        let mut redacted = String::with_capacity(url.len());
+        match before.split_once("://") {
             Some((scheme, after)) => {
                 let end = after.find(['/', '?', '#']).unwrap_or(after.len());
                 let (authority, path) = after.split_at(end);
-                format!("{scheme}://{}{path}", without_user(authority))
+                redacted.push_str(scheme);
+                redacted.push_str("://");
+                redacted.push_str(without_user(authority));
+                redacted.push_str(path);
             }
-            None => before.to_owned(),
-        };
-        let parts = rest.split('#').map(|part| self.parameters(part));
-        before + &parts.collect::<Vec<_>>().join("#")
+            None => redacted.push_str(before),
+        }
+        for (place, part) in rest.split('#').enumerate() {
+            if place > 0 {
+                redacted.push('#');
+            }
+            redacted.push_str(&self.parameters(part));
+        }
+        Cow::Owned(redacted)
     }
 
     fn is_key_header(&self, name: &HeaderName) -> bool {
@@ -182,25 +237,31 @@ impl<'a> Redactor<'a> {
     }
 
     /// A secret may have been pasted where nobody expects it.
-    fn without_copies(&self, text: String, known: &Known<'_>) -> String {
+    fn without_copies<'b>(&self, text: Cow<'b, str>) -> Cow<'b, str> {
         let mut text = self.without_tokens(text);
-        if let Some(key) = &known.key {
-            text = without(text, key.expose(), || self.key(key.expose()));
+        if let Some(key) = &self.key {
+            text = key.without(text, || self.key(key.secret));
         }
-        if let Some(session) = &known.session {
-            text = without(text, session, || self.hash(session));
+        if let Some(session) = &self.session {
+            text = session.without(text, || self.hash(session.secret));
         }
         text
     }
 
     /// Tokens of any issuer: they hold names, and may be good elsewhere.
-    fn without_tokens(&self, text: String) -> String {
-        let replaced = self.tokens_replaced(&text);
-        let decoded = identity::decode(replaced.as_deref().unwrap_or(&text));
-        match self.tokens_replaced(&decoded) {
-            Some(decoded) => decoded,
-            None => replaced.unwrap_or(text),
+    fn without_tokens<'b>(&self, text: Cow<'b, str>) -> Cow<'b, str> {
+        let marks = Marks::of(&text);
+        if !marks.may_hold_token() {
+            return text;
         }
+        let replaced = self.tokens_replaced(&text);
+        if marks.has_escape()
+            && let decoded = identity::decode(replaced.as_deref().unwrap_or(&text))
+            && let Some(decoded) = self.tokens_replaced(&decoded)
+        {
+            return Cow::Owned(decoded);
+        }
+        replaced.map_or(text, Cow::Owned)
     }
 
     /// `None` where there are none.
@@ -216,57 +277,69 @@ impl<'a> Redactor<'a> {
     }
 
     fn key(&self, key: &str) -> String {
-        format!("{}{}", shown_key(key), self.hash(key))
+        if let (Some(known), Some(identity)) = (&self.key, self.identity)
+            && known.secret == key
+        {
+            return format!("{}#{}", identity.shown, identity.hash);
+        }
+        let mut shown = shown_key(key);
+        self.push_hash(&mut shown, key);
+        shown
     }
 
     fn hash(&self, secret: &str) -> String {
-        if secret.is_empty() {
-            String::new()
-        } else {
-            format!("#{}", self.hasher.hash(secret))
+        let mut hash = String::new();
+        self.push_hash(&mut hash, secret);
+        hash
+    }
+
+    fn push_hash(&self, text: &mut String, secret: &str) {
+        if !secret.is_empty() {
+            let _infallible: std::fmt::Result = write!(text, "#{}", self.hasher.hash(secret));
         }
     }
 }
 
-/// Secrets of a request that are looked for everywhere.
-struct Known<'a> {
-    key: Option<RawKey<'a>>,
-    session: Option<Cow<'a, str>>,
+impl<'a> Sought<'a> {
+    /// `None` where it is so short that it would be found in words.
+    fn new(secret: &'a str) -> Option<Self> {
+        (secret.len() >= MIN_SEARCHED).then(|| Self {
+            secret,
+            finder: Finder::new(secret.as_bytes()),
+        })
+    }
+
+    /// A text without the secret and without encoded copies of it.
+    fn without<'b>(&self, text: Cow<'b, str>, shown: impl Fn() -> String) -> Cow<'b, str> {
+        if text.len() < self.secret.len() {
+            return text;
+        }
+        let text = match self.is_in(&text) {
+            true => Cow::Owned(text.replace(self.secret, &shown())),
+            false => text,
+        };
+        if let Cow::Owned(decoded) = identity::decode(&text)
+            && self.is_in(&decoded)
+        {
+            return Cow::Owned(decoded.replace(self.secret, &shown()));
+        }
+        text
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        self.finder.find(text.as_bytes()).is_some()
+    }
+}
+
+impl std::fmt::Debug for Sought<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sought")
+    }
 }
 
 fn is_header(sources: &[KeySource], name: &HeaderName) -> bool {
     let is_it = |source: &KeySource| matches!(source, KeySource::Header(header) if header == name);
     sources.iter().any(is_it)
-}
-
-/// A text without a secret and without encoded copies of it.
-fn without(text: String, secret: &str, shown: impl Fn() -> String) -> String {
-    if secret.len() < MIN_SEARCHED {
-        return text;
-    }
-    let text = if text.contains(secret) {
-        text.replace(secret, &shown())
-    } else {
-        text
-    };
-    let decoded = identity::decode(&text);
-    if decoded.contains(secret) {
-        return decoded.replace(secret, &shown());
-    }
-    text
-}
-
-/// Whether a parameter or header of this name holds a secret more often than not.
-fn sounds_secret(name: &str) -> bool {
-    let name: Cow<'_, str> = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    };
-    SECRET_WORDS.iter().any(|word| name.contains(word))
-        || name
-            .split(|c: char| !c.is_ascii_alphanumeric())
-            .any(|part| SECRET_NAMES.contains(&part))
 }
 
 /// An authority without the user and password before its host.
@@ -277,52 +350,11 @@ pub fn without_user(authority: &str) -> &str {
         .map_or(authority, |(_user, host)| host)
 }
 
-/// Registered schemes (IANA, HTTP Authentication Schemes), and two that are common beside them.
-/// Anything else before a space could be a part of the secret.
-fn is_scheme(text: &str) -> bool {
-    const SCHEMES: [&str; 13] = [
-        "apikey",
-        "aws4-hmac-sha256",
-        "basic",
-        "bearer",
-        "digest",
-        "dpop",
-        "gnap",
-        "hoba",
-        "mutual",
-        "negotiate",
-        "oauth",
-        "scram-sha-256",
-        "token",
-    ];
-    SCHEMES
-        .iter()
-        .any(|scheme| scheme.eq_ignore_ascii_case(text))
-}
-
-/// Sorted by how often they are seen. `code` is OAuth's authorisation code.
-const SECRET_WORDS: [&str; 14] = [
-    "token",
-    "key",
-    "secret",
-    "passw",
-    "code",
-    "auth",
-    "sess",
-    "signature",
-    "jwt",
-    "cookie",
-    "credential",
-    "csrf",
-    "bearer",
-    "saml",
-];
-
-/// The same, too short to be looked for inside of other words.
-const SECRET_NAMES: [&str; 8] = ["sid", "sig", "otp", "pin", "pwd", "pass", "dpop", "nonce"];
-
 /// Shorter secrets would be found in words.
 const MIN_SEARCHED: usize = 6;
+
+/// A line's usual length.
+const LINE_BYTES: usize = 48;
 
 #[cfg(test)]
 mod tests {
@@ -347,7 +379,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         headers.insert(&name, value.parse().unwrap());
-        let redacted = Redactor::new(&settings, &hasher).headers(&headers, "");
+        let redacted = headers_of(&settings, &hasher, &headers);
         // `{secret}` stands for the hash of `secret`.
         let expected = ["0123456789", "s3cret", "dXNlcg==", "dark"]
             .into_iter()
@@ -355,7 +387,41 @@ mod tests {
                 text.replace(&format!("{{{secret}}}"), &hasher.hash(secret).to_string())
             })
             .replace("{token}", &hasher.hash(TOKEN).to_string());
-        assert_eq!(redacted, [[name.as_str().to_owned(), expected]]);
+        assert!(
+            redacted.iter().eq([[name.as_str(), expected.as_str()]]),
+            "{redacted:?} {expected}"
+        );
+    }
+
+    fn headers_of(
+        settings: &IdentitySettings,
+        hasher: &KeyHasher,
+        headers: &HeaderMap,
+    ) -> HeaderLines {
+        let secrets = settings.secrets(headers, "");
+        Redactor::new((settings, hasher), &secrets, None).headers(headers)
+    }
+
+    fn query_of(
+        settings: &IdentitySettings,
+        hasher: &KeyHasher,
+        headers: &HeaderMap,
+        query: &str,
+    ) -> String {
+        let secrets = settings.secrets(headers, query);
+        let redactor = Redactor::new((settings, hasher), &secrets, None);
+        redactor.query(query).into_owned()
+    }
+
+    fn path_of(
+        settings: &IdentitySettings,
+        hasher: &KeyHasher,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> String {
+        let secrets = settings.secrets(headers, "");
+        let redactor = Redactor::new((settings, hasher), &secrets, None);
+        redactor.path(path).into_owned()
     }
 
     #[test]
@@ -429,29 +495,33 @@ mod tests {
     #[test]
     fn copies_of_a_session_are_found() {
         let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
-        let redactor = Redactor::new(&settings, &hasher);
         let mut headers = HeaderMap::new();
         headers.insert("cookie", "a=b; visit=0123456789".parse().unwrap());
         headers.insert("x-copy", "<0123456789>".parse().unwrap());
         let hash = format!("#{}", hasher.hash("0123456789"));
-        let copy = redactor.headers(&headers, "")[1][1].clone();
-        assert_eq!(copy, format!("<{hash}>"));
-        let query = redactor.query(&headers, "page=2&x=0123456789&y=01234567%38%39");
+        let lines = headers_of(&settings, &hasher, &headers);
+        assert_eq!(lines.iter().nth(1).unwrap()[1], format!("<{hash}>"));
+        let query = query_of(
+            &settings,
+            &hasher,
+            &headers,
+            "page=2&x=0123456789&y=01234567%38%39",
+        );
         assert_eq!(query, format!("page=2&x={hash}&y={hash}"));
-        let path = redactor.path(&headers, "", "/visits/0123456789");
+        let path = path_of(&settings, &hasher, &headers, "/visits/0123456789");
         assert_eq!(path, format!("/visits/{hash}"));
         assert_eq!(
-            redactor.query(&HeaderMap::new(), "x=0123456789"),
+            query_of(&settings, &hasher, &HeaderMap::new(), "x=0123456789"),
             "x=0123456789"
         );
         assert_eq!(
-            redactor.query(&HeaderMap::new(), "visit=0123456789"),
+            query_of(&settings, &hasher, &HeaderMap::new(), "visit=0123456789"),
             format!("visit={hash}")
         );
         // What a header says of a user is a name, which may stand in any path.
         headers.insert("x-who", "carol-the-great".parse().unwrap());
         assert_eq!(
-            redactor.path(&headers, "", "/u/carol-the-great"),
+            path_of(&settings, &hasher, &headers, "/u/carol-the-great"),
             "/u/carol-the-great"
         );
     }
@@ -460,7 +530,7 @@ mod tests {
     fn queries() {
         let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
         let check = |query: &str, expected: &str| {
-            let redacted = Redactor::new(&settings, &hasher).query(&HeaderMap::new(), query);
+            let redacted = query_of(&settings, &hasher, &HeaderMap::new(), query);
             let hash = format!("#{}", hasher.hash("s3cret"));
             assert_eq!(redacted, expected.replace("{}", &hash), "{query}");
         };
@@ -484,7 +554,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-app", "0123456789".parse().unwrap());
         let check = |path: &str, expected: &str| {
-            let redacted = Redactor::new(&settings, &hasher).path(&headers, "", path);
+            let redacted = path_of(&settings, &hasher, &headers, path);
             let key = format!("012…#{}", hasher.hash("0123456789"));
             let secret = format!("#{}", hasher.hash("s3cret"));
             let expected = expected.replace("{key}", &key).replace("{}", &secret);
@@ -500,22 +570,27 @@ mod tests {
     #[test]
     fn an_encoded_copy_of_the_key_is_found() {
         let (settings, hasher) = (settings(), KeyHasher::new(&[7; 32]));
-        let redactor = Redactor::new(&settings, &hasher);
         let key = format!("012…#{}", hasher.hash("0123456789"));
         let query = "a=%301234%356789&app=0123456789";
-        let redacted = redactor.query(&HeaderMap::new(), query);
+        let redacted = query_of(&settings, &hasher, &HeaderMap::new(), query);
         assert!(redacted.starts_with(&format!("a={key}&")), "{redacted}");
         let mut headers = HeaderMap::new();
         headers.insert("referer", "/0123456789?a=01234567%38%39".parse().unwrap());
         headers.insert("x-app", "0123456789".parse().unwrap());
-        let redacted = redactor.headers(&headers, "");
-        assert_eq!(redacted[0][1], format!("/{key}?a={key}"));
+        let redacted = headers_of(&settings, &hasher, &headers);
+        assert_eq!(
+            redacted.iter().next().unwrap()[1],
+            format!("/{key}?a={key}")
+        );
         let query = "next=%2Flogin%3Ftoken%3Ds3cret";
-        let redacted = redactor.query(&HeaderMap::new(), query);
+        let redacted = query_of(&settings, &hasher, &HeaderMap::new(), query);
         let value = hasher.hash("/login?token=s3cret");
         assert_eq!(redacted, format!("next=#{value}"));
         let plain = "next=%2Flogin%3Fpage%3D2";
-        assert_eq!(redactor.query(&HeaderMap::new(), plain), plain);
+        assert_eq!(
+            query_of(&settings, &hasher, &HeaderMap::new(), plain),
+            plain
+        );
     }
 
     proptest! {
@@ -561,13 +636,13 @@ mod tests {
                 18 => query = format!("{noise}=eyJ0eXAiOiJKV1Qi%2e{canary}%2E{noise}"),
                 _ => put("cookie", format!("ticket=eyJ0eXAiOiJKV1Qi.{canary}.{canary}")),
             }
-            let redactor = Redactor::new(&settings, &hasher);
-            let output = format!(
-                "{:?} {}",
-                redactor.headers(&headers, &query),
-                redactor.query(&headers, &query)
-            );
-            prop_assert!(!output.contains(&canary), "{}", output);
+            let secrets = settings.secrets(&headers, &query);
+            let identity = secrets.key.as_ref().map(|key| hasher.identify(key, |_| None));
+            for identity in [None, identity.as_ref()] {
+                let redactor = Redactor::new((&settings, &hasher), &secrets, identity);
+                let output = format!("{:?} {}", redactor.headers(&headers), redactor.query(&query));
+                prop_assert!(!output.contains(&canary), "{}", output);
+            }
         }
     }
 }

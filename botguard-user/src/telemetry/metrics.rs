@@ -1,26 +1,24 @@
-//! Every metric that control sets: its name, help and labels. Labels are bounded: route templates,
+//! Every metric that control sets: its name, help and labels; those of each request are counted by
+//! `request_metrics`. Labels are bounded: route templates,
 //! actions, signals, exits; never an address, key or AS number.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 /// Histogram of scores.
 pub const SCORE: &str = "botguard_score";
 /// Histogram of the engine's time for one decision.
 pub const ENGINE_SECONDS: &str = "botguard_engine_seconds";
-const REQUESTS: &str = "botguard_requests_total";
-const DECISIONS: &str = "botguard_decisions_total";
-const SIGNALS: &str = "botguard_signals_total";
-const UPSTREAM_SECONDS: &str = "botguard_upstream_seconds";
+pub(super) const REQUESTS: &str = "botguard_requests_total";
+pub(super) const DECISIONS: &str = "botguard_decisions_total";
+pub(super) const SIGNALS: &str = "botguard_signals_total";
+pub(super) const UPSTREAM_SECONDS: &str = "botguard_upstream_seconds";
 const UPSTREAM_ENDPOINT_UP: &str = "botguard_upstream_endpoint_up";
 const KERNEL_PACKETS: &str = "botguard_kernel_packets_total";
 const KERNEL_ENTRIES: &str = "botguard_kernel_entries";
 const KERNEL_RULE_PACKETS: &str = "botguard_kernel_rule_packets_total";
-const PRINCIPALS: &str = "botguard_principals";
+pub(super) const PRINCIPALS: &str = "botguard_principals";
 const KEYS: &str = "botguard_keys";
 const OVERRIDES: &str = "botguard_key_overrides";
 const ADMIN_REFUSED: &str = "botguard_admin_refused_total";
@@ -123,45 +121,6 @@ pub(super) fn describe() {
     }
     counter!(AUDIT_LOST).absolute(0);
     counter!(STORE_FAILED).absolute(0);
-}
-
-/// A request ended. `method` and `route` are bounded by the caller.
-pub fn request(route: impl Into<Label>, method: &'static str, status: u16) {
-    let class = match status / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    };
-    counter!(REQUESTS, "route" => route.into().0, "method" => method, "status" => class)
-        .increment(1);
-}
-
-/// A decision was taken.
-pub fn decision(route: impl Into<Label>, action: &'static str, mode: &'static str) {
-    counter!(DECISIONS, "route" => route.into().0, "action" => action, "mode" => mode).increment(1);
-}
-
-/// A score was made in `elapsed`.
-pub fn score(score: f64, elapsed: Duration) {
-    histogram!(SCORE).record(score);
-    histogram!(ENGINE_SECONDS).record(elapsed);
-}
-
-/// A signal contributed to a score.
-pub fn signal(id: &'static str) {
-    counter!(SIGNALS, "signal" => id).increment(1);
-}
-
-/// The upstream answered after `elapsed`.
-pub fn upstream(elapsed: Duration) {
-    histogram!(UPSTREAM_SECONDS).record(elapsed);
-}
-
-/// The engine keeps state of so many principals.
-pub fn principals(count: usize) {
-    gauge!(PRINCIPALS).set(count as f64);
 }
 
 /// A request found this limit used up. Names are the configuration's.

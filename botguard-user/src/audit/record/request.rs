@@ -11,6 +11,7 @@ use super::facts::{FactsRecord, ObservationRecord};
 use crate::engine::decision::{Breakdown, Group, SignalReading};
 use crate::engine::facts::{AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::words::address::{ClientAddress, Via};
+use crate::words::header_lines::HeaderLines;
 use crate::words::identity::{ClientClass, UserProof};
 use crate::words::points::Points;
 
@@ -143,7 +144,7 @@ pub struct HttpRecord {
     /// Bytes of the response body.
     pub bytes_out: u64,
     /// Headers in wire order, secrets redacted.
-    pub headers: Vec<[String; 2]>,
+    pub headers: HeaderLines,
     /// Whose side broke the response off before its end: `client` or `upstream`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub broken_off: Option<String>,

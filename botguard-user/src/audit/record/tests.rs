@@ -72,7 +72,7 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             status: Some(403),
             bytes_in: 0,
             bytes_out: 123,
-            headers: vec![["user-agent".to_owned(), "curl/8".to_owned()]],
+            headers: [["user-agent", "curl/8"]].into_iter().collect(),
             broken_off: None,
         },
         facts: FactsRecord {

@@ -98,7 +98,7 @@ fn finds_a_request_by_its_id_only() {
     let log = AuditLog::open(&path).unwrap();
     for id in ["a1", "b2", "a1"] {
         let mut request = crate::audit::record::tests::request(id);
-        request.http.headers = vec![["x-echo".to_owned(), r#""request_id":"c3""#.to_owned()]];
+        request.http.headers = [["x-echo", r#""request_id":"c3""#]].into_iter().collect();
         log.record(NOW, Event::Request(Box::new(request)));
     }
     log.record(NOW, event("\"request_id\":\"c3\""));

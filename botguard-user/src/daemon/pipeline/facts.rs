@@ -3,6 +3,7 @@
 
 use http::header;
 
+use super::ticket::Redacted;
 use super::{Pipeline, View};
 use crate::challenge::Holder;
 use crate::edge::gate::RequestHead;
@@ -15,17 +16,27 @@ use crate::words::identity::Crawler;
 use crate::words::key::KeyRuling;
 
 impl Pipeline {
-    pub(super) fn facts(&self, head: &RequestHead<'_>, view: &View) -> RequestFacts {
+    /// What is recorded is what is decided on, so that replay decides the same: without secrets,
+    /// which would come out again in evidence. In their places are keyed hashes.
+    pub(super) fn facts(&self, head: &RequestHead<'_>, view: &View) -> (RequestFacts, Redacted) {
         let ip = head.client.ip();
         let headers = &head.parts.headers;
         let query = head.parts.uri.query().unwrap_or_default();
         let now = self.enforcer.now();
         let judges = (&self.hasher, view.tokens.as_ref());
-        let visitor = view.identity.visitor(headers, query, judges, now);
+        let secrets = view.identity.secrets(headers, query);
+        let session = secrets.session.as_deref();
+        let visitor = (view.identity).visitor((headers, query), session, judges, now);
+        let key = (secrets.key.as_ref()).map(|key| self.identify(key, view));
+        let redactor = Redactor::new((&view.identity, &self.hasher), &secrets, key.as_ref());
+        let redacted = Redacted::of(head.parts, head.authority, &redactor);
+        let (path, query) = (
+            redactor.path(head.path).into(),
+            redactor.query(query).into(),
+        );
         let fingerprint = self.fingerprint(head);
         let holder = Holder::new(visitor.session.as_ref(), fingerprint);
-        let key = self.key(head);
-        RequestFacts {
+        let facts = RequestFacts {
             client: head.client,
             network: view.intel.network(ip),
             standing: self.enforcer.standing(ip, now),
@@ -43,12 +54,10 @@ impl Pipeline {
             fingerprint,
             prints: prints::facts(head),
             method: head.parts.method.clone(),
-            // A secret in it would come out again in evidence. Its place keeps a keyed hash.
-            path: Redactor::new(&view.identity, &self.hasher)
-                .path(headers, query, head.path)
-                .into(),
-            query: query.into(),
-        }
+            path,
+            query,
+        };
+        (facts, redacted)
     }
 
     /// Whom a challenge and its clearance are for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::Recorded;
-use super::ticket::{self, Ending, InFlight, Redacted};
+use super::ticket::{self, Ending, InFlight};
 use super::{Held, Pipeline, headers, waiting};
 use crate::audit::record::{Event, FactsRecord};
 use crate::edge::gate::{
@@ -12,20 +12,15 @@ use crate::edge::gate::{
 };
 use crate::edge::observe::Observed;
 use crate::engine::decision::{BanProposal, Decision, Denial, Reason};
-use crate::engine::facts::{Observation, RequestFacts, ResponseFacts};
+use crate::engine::facts::{Observation, ResponseFacts};
 use crate::telemetry::metrics;
+use crate::telemetry::request_metrics::RouteMetrics;
 use crate::words::clock::{Monotonic, Now, Wall};
-use crate::words::mode::Mode;
 
 impl Gate for Pipeline {
     fn admit(&self, head: &RequestHead<'_>) -> Admission {
         let view = self.view.load();
-        let redacted = Redacted::of(head.parts, head.authority, &view, &self.hasher);
-        let facts = RequestFacts {
-            // What is recorded is what is decided on, so that replay decides the same.
-            query: redacted.query(),
-            ..self.facts(head, &view)
-        };
+        let (facts, redacted) = self.facts(head, &view);
         let (asked, decided, elapsed, (decision, pending)) = {
             let mut engine = self.engine.lock();
             // Read under the lock, so that the engine's time never runs backwards.
@@ -41,7 +36,7 @@ impl Gate for Pipeline {
             (start, end, end.since(start), decided)
         };
         let request_id = self.ids.next();
-        count(&decision, elapsed);
+        let metrics = self.count(&decision, elapsed);
         // Whoever would be let through must leave a record; a denial keeps its own answer.
         let unrecordable = decision.denial.is_none() && !self.audit.admits();
         let denial = match unrecordable {
@@ -63,6 +58,7 @@ impl Gate for Pipeline {
             unrecordable,
             redacted,
             prints: head.prints.clone(),
+            metrics,
         });
         Admission {
             denial,
@@ -111,15 +107,11 @@ impl Gate for Pipeline {
             Some(_) => None,
             None => self.interactions.lock().remove(in_flight.request_id()),
         };
-        metrics::principals(n_principals);
+        self.metrics.principals(n_principals);
         if let Some(upstream) = response.upstream {
-            metrics::upstream(upstream);
+            self.metrics.upstream(upstream);
         }
-        metrics::request(
-            &in_flight.decision.route,
-            ticket::method_label(&in_flight.facts.method),
-            response.status,
-        );
+        (in_flight.metrics).ended(&in_flight.facts.method, response.status);
         let ban = self.earned(&in_flight);
         if let Some(ban) = &ban {
             let mut settling = self.settling.lock();
@@ -155,16 +147,13 @@ impl Gate for Pipeline {
         let view = self.view.load();
         let request_id = self.ids.next();
         let network = view.intel.network(request.client.ip());
-        let redacted = ticket::refused_head(request, &view, &self.hasher);
+        let head = ticket::RefusedHead::of(request, &view, &self.hasher);
         let ja4 = request.prints.ja4_of(&request.client);
         let fingerprint = self.hasher.fingerprint(&request.parts.headers, ja4);
         let facts = FactsRecord::unjudged(fingerprint, self.began);
-        let record = ticket::refused_record(request, &view, &request_id, network, redacted, facts);
-        metrics::request(
-            "default",
-            ticket::method_label(&request.parts.method),
-            request.status,
-        );
+        let record = ticket::refused_record(request, &view, &request_id, network, head, facts);
+        let route = self.metrics.route(&"default".into());
+        route.ended(&request.parts.method, request.status);
         self.audit
             .record(Wall::read(), Event::Request(Box::new(record)));
         Some(request_id)
@@ -179,24 +168,22 @@ impl Gate for Pipeline {
     }
 }
 
-pub(super) fn count(decision: &Decision, elapsed: Duration) {
-    metrics::score(decision.score.score.as_decimal(), elapsed);
-    metrics::decision(
-        &decision.route,
-        decision.action.name(),
-        match decision.mode {
-            Mode::Off => "off",
-            Mode::Log => "log",
-            Mode::Enforce => "enforce",
-        },
-    );
-    for signal in &decision.score.signals {
-        metrics::signal(signal.id);
-    }
-    if let Reason::LimitReached { limit } = &decision.reason {
-        metrics::limit_exceeded(limit);
-    }
-    if decision.pair_ban.is_some() {
-        metrics::pair_ban();
+impl Pipeline {
+    /// Counts a decision; the metrics of its route, for its end.
+    pub(super) fn count(&self, decision: &Decision, elapsed: Duration) -> Arc<RouteMetrics> {
+        let score = &decision.score;
+        self.metrics.score(score.score.as_decimal(), elapsed);
+        for signal in &score.signals {
+            self.metrics.signal(signal.id);
+        }
+        if let Reason::LimitReached { limit } = &decision.reason {
+            metrics::limit_exceeded(limit);
+        }
+        if decision.pair_ban.is_some() {
+            metrics::pair_ban();
+        }
+        let route = self.metrics.route(&decision.route);
+        route.decided(decision.action, decision.mode);
+        route
     }
 }

@@ -19,7 +19,9 @@ use crate::edge::redact::{Redactor, without_user};
 use crate::engine::decision::{Action, BanProposal, Decision};
 use crate::engine::facts::{AnsweredBy, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::engine::{Pending, weights};
+use crate::telemetry::request_metrics::RouteMetrics;
 use crate::words::clock::Monotonic;
+use crate::words::header_lines::HeaderLines;
 use crate::words::identity::ClientClass;
 use crate::words::points::Points;
 
@@ -43,6 +45,8 @@ pub(super) struct InFlight {
     pub(super) unrecordable: bool,
     pub(super) redacted: Redacted,
     pub(super) prints: Prints,
+    /// Of its route.
+    pub(super) metrics: Arc<RouteMetrics>,
 }
 
 /// How a request ended, and what came of it.
@@ -182,7 +186,7 @@ pub(super) fn refused_record(
     view: &View,
     request_id: &str,
     network: NetworkFacts,
-    (redacted, path): (Redacted, String),
+    head: RefusedHead,
     facts: FactsRecord,
 ) -> RequestRecord {
     let response = ResponseFacts {
@@ -222,68 +226,54 @@ pub(super) fn refused_record(
         enforcement: None,
         timing: TimingRecord::of(Duration::ZERO, &response),
         http: HttpRecord {
-            path,
+            path: head.path,
+            query: head.query,
             route: "default".to_owned(),
             status: Some(request.status),
-            ..redacted.into_record()
+            ..head.redacted.into_record()
         },
     }
 }
 
-/// The head of such a request, and its path, without secrets.
-pub(super) fn refused_head(
-    request: &RefusedRequest<'_>,
-    view: &View,
-    hasher: &KeyHasher,
-) -> (Redacted, String) {
-    let parts = request.parts;
-    let authority = parts.uri.authority().map_or("", |it| it.as_str());
-    let query = parts.uri.query().unwrap_or_default();
-    let redactor = Redactor::new(&view.identity, hasher);
-    let path = redactor.path(&parts.headers, query, parts.uri.path());
-    (Redacted::of(parts, authority, view, hasher), path)
+/// The head of such a request, without secrets.
+pub(super) struct RefusedHead {
+    redacted: Redacted,
+    path: String,
+    query: String,
 }
 
-/// Methods as metric labels: a client may make up any number of others.
-pub(super) fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
+impl RefusedHead {
+    pub(super) fn of(request: &RefusedRequest<'_>, view: &View, hasher: &KeyHasher) -> Self {
+        let parts = request.parts;
+        let authority = parts.uri.authority().map_or("", |it| it.as_str());
+        let query = parts.uri.query().unwrap_or_default();
+        let secrets = view.identity.secrets(&parts.headers, query);
+        let redactor = Redactor::new((&view.identity, hasher), &secrets, None);
+        Self {
+            redacted: Redacted::of(parts, authority, &redactor),
+            path: redactor.path(parts.uri.path()).into_owned(),
+            query: redactor.query(query).into_owned(),
+        }
     }
 }
 
-/// A head without its secrets.
+/// A head without its secrets, as far as no facts have it.
 #[derive(Clone, Debug)]
 pub(super) struct Redacted {
     version: Version,
     method: Method,
     host: String,
-    query: Arc<str>,
-    headers: Vec<[String; 2]>,
+    headers: HeaderLines,
 }
 
 impl Redacted {
-    pub(super) fn of(parts: &Parts, authority: &str, view: &View, hasher: &KeyHasher) -> Self {
-        let redactor = Redactor::new(&view.identity, hasher);
-        let query = parts.uri.query().unwrap_or_default();
+    pub(super) fn of(parts: &Parts, authority: &str, redactor: &Redactor<'_>) -> Self {
         Self {
             version: parts.version,
             method: parts.method.clone(),
             host: without_user(authority).to_owned(),
-            query: redactor.query(&parts.headers, query).into(),
-            headers: redactor.headers(&parts.headers, query),
+            headers: redactor.headers(&parts.headers),
         }
-    }
-
-    /// The query string without its secrets; names of parameters are as they were sent.
-    pub(super) fn query(&self) -> Arc<str> {
-        Arc::clone(&self.query)
     }
 
     /// What is known at the head; the rest is filled in by the caller.
@@ -293,7 +283,7 @@ impl Redacted {
             method: self.method.to_string(),
             host: self.host,
             path: String::new(),
-            query: self.query.to_string(),
+            query: String::new(),
             route: String::new(),
             status: None,
             bytes_in: 0,

@@ -11,7 +11,7 @@ pub(in crate::edge) fn parameters(query: &str) -> impl Iterator<Item = (&str, &s
 
 /// Decodes `+` and percent escapes (application/x-www-form-urlencoded). Broken escapes stay.
 pub(in crate::edge) fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let bytes = text.as_bytes();

@@ -104,7 +104,14 @@ fn sessions_and_users_come_from_the_first_source_that_has_one() {
                  session: Option<&str>,
                  user: Option<(&str, UserProof)>,
                  age: Option<u64>| {
-        let found = settings.visitor(&map(fields), query, (&hasher, &verifier), now);
+        let headers = map(fields);
+        let secret = settings.session(&headers, query);
+        let found = settings.visitor(
+            (&headers, query),
+            secret.as_deref(),
+            (&hasher, &verifier),
+            now,
+        );
         let expected = session.map(|secret| hasher.session(secret));
         assert_eq!(found.session.map(|it| it.hash), expected, "{fields:?}");
         let expected = user.map(|(name, proof)| (hasher.user(name), proof));

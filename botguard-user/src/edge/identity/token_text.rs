@@ -14,7 +14,7 @@ pub fn is_token(text: &str) -> bool {
 #[must_use]
 pub fn find_token(text: &str) -> Option<Range<usize>> {
     let mut from = 0;
-    while let Some(found) = text[from..].find('e') {
+    while let Some(found) = memchr::memchr(b'e', &text.as_bytes()[from..]) {
         let start = from + found;
         let rest = &text.as_bytes()[start..];
         if !OPENINGS.iter().any(|opening| rest.starts_with(opening)) {

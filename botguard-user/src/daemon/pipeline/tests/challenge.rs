@@ -91,7 +91,7 @@ fn who_has_solved_a_challenge_is_known_by_it() {
 
     let check = |agent: &str, cookie: Option<&str>, expected: Clearance| {
         let parts = parts(Method::GET, "/users", agent, cookie);
-        let facts = pipeline.facts(&head(&parts, Asks::Application), &pipeline.view());
+        let (facts, _) = pipeline.facts(&head(&parts, Asks::Application), &pipeline.view());
         assert_eq!(facts.clearance, expected, "{agent} {cookie:?}");
         assert_eq!(facts.reader, Reader::Page);
     };

@@ -2,7 +2,6 @@
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use super::super::gate::count;
 use super::*;
 use crate::engine::decision::PairBan;
 use crate::engine::decision::{Decision, Reason};
@@ -20,7 +19,8 @@ fn limits_and_pair_bans_are_counted() {
     let check = |decision: &Decision, limits: bool, pairs: bool| {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
-        ::metrics::with_local_recorder(&recorder, || count(decision, Duration::ZERO));
+        let pipeline = &bench.pipeline;
+        ::metrics::with_local_recorder(&recorder, || pipeline.count(decision, Duration::ZERO));
         let page = handle.render();
         let has = |line: &str| page.contains(line);
         let counted = has("botguard_limits_exceeded_total{limit=\"key\"} 1");

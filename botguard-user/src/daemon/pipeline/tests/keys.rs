@@ -29,7 +29,7 @@ fn facts_carry_the_ruling_of_their_key() {
             asks: Asks::Application,
             prints: &NO_PRINTS,
         };
-        bench.pipeline.facts(&head, &bench.pipeline.view())
+        bench.pipeline.facts(&head, &bench.pipeline.view()).0
     };
     let ruling_of = |key| facts(key).ruling;
     assert_eq!(

@@ -108,7 +108,7 @@ fn facts_say_whether_a_crawler_is_true() {
             asks: Asks::Application,
             prints: &NO_PRINTS,
         };
-        let facts = bench.pipeline.facts(&head, &bench.pipeline.view());
+        let (facts, _) = bench.pipeline.facts(&head, &bench.pipeline.view());
         assert_eq!(facts.crawler, expected, "{agent} {ip}");
         assert_eq!(&*facts.host, "api.example.com");
     };
