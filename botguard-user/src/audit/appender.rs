@@ -65,6 +65,15 @@ struct Pending {
     n_written: usize,
 }
 
+impl Pending {
+    /// Keeps the memory, unless it is much more than batches need.
+    fn clear(&mut self) {
+        self.n_written = 0;
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * BATCH_BYTES);
+    }
+}
+
 impl Appender {
     /// Opens `path`. Rotates it by itself where `archive` takes care of what comes of that.
     pub(super) fn open(
@@ -139,7 +148,7 @@ impl Appender {
         self.write_failed = result.is_err().then_some(self.latest);
         self.health.set(Problem::Write, result.as_ref().err());
         if result.is_ok() {
-            self.pending = Pending::default();
+            self.pending.clear();
         }
     }
 
@@ -201,13 +210,13 @@ impl Appender {
             ts: Timestamp(at),
             event,
         };
-        match record.to_line() {
-            Ok(line) => {
+        let was_empty = self.is_empty();
+        match record.append_line(&mut self.pending.bytes) {
+            Ok(()) => {
                 self.next_sequence += 1;
-                if self.is_empty() {
+                if was_empty {
                     self.began = at;
                 }
-                self.pending.bytes.extend_from_slice(&line);
             }
             Err(error) => {
                 tracing::error!(%error, "audit record cannot be rendered");

@@ -156,14 +156,24 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 impl Record {
-    /// Renders the line, with its line feed.
+    /// Renders the line, with its line feed, behind what is in `text`.
     ///
     /// Errors: none that a record of this module can cause; a number that JSON cannot carry (not
-    /// finite) becomes `null`.
-    pub fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut line = serde_json::to_vec(self)?;
-        line.push(b'\n');
-        Ok(line)
+    /// finite) becomes `null`. Nothing is added then.
+    pub fn append_line(&self, text: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        let start = text.len();
+        let rendered = serde_json::to_writer(&mut *text, self);
+        match &rendered {
+            Ok(()) => text.push(b'\n'),
+            Err(_error) => text.truncate(start),
+        }
+        rendered
+    }
+
+    #[cfg(test)]
+    pub(crate) fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = Vec::new();
+        self.append_line(&mut line).map(|()| line)
     }
 }
 

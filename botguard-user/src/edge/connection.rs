@@ -203,7 +203,8 @@ async fn serve_http(
     let opening = OpeningEar::new(&exchange.prints);
     let service = service_fn(move |request| {
         let exchange = Arc::clone(&exchange);
-        async move { Ok::<_, Infallible>(exchange.answer(request).await) }
+        // hyper keeps room for it as long as the connection lives, and moves it several times.
+        Box::pin(async move { Ok::<_, Infallible>(exchange.answer(request).await) })
     });
     if http2 {
         let io = TokioIo::new(Tapped::new(Tapped::new(tls, ControlFrames::new()), opening));

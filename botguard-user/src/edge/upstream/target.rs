@@ -204,7 +204,8 @@ impl Target {
                 return Ok((channel, Age::Used));
             }
         }
-        let opened = timeout(self.common.connect_timeout, async {
+        // Apart, since it is large and rarely used: every request would have room for it otherwise.
+        let opening = Box::pin(async {
             if !shares {
                 return self
                     .connector
@@ -223,7 +224,9 @@ impl Target {
                 .await
                 .map(|channel| (channel, Age::New))
         });
-        let opened = opened.await.unwrap_or(Err(ConnectError::Timeout));
+        let opened = timeout(self.common.connect_timeout, opening)
+            .await
+            .unwrap_or(Err(ConnectError::Timeout));
         match &opened {
             Ok((_, Age::Used)) => {}
             Ok((channel, Age::New)) => {
