@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 
 /// A hash that is the same for the same fields in the same order; prints as 16 hexadecimal digits.
@@ -21,14 +21,14 @@ impl HeaderShape {
     /// Names that come and go with what one client asks for are left out (`PASSING`).
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut context = Context::new(&SHA256);
+        let mut names = Vec::with_capacity(256);
         for name in headers.keys().map(http::HeaderName::as_str) {
             if !PASSING.contains(&name) {
-                context.update(name.as_bytes());
-                context.update(b"\n");
+                names.extend_from_slice(name.as_bytes());
+                names.push(b'\n');
             }
         }
-        let digest = context.finish();
+        let digest = digest(&SHA256, &names);
         let first = digest.as_ref().first_chunk().copied();
         Self(first.map_or(0, u64::from_be_bytes))
     }
@@ -124,10 +124,11 @@ impl Presence {
     /// Of a request's fields.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let there = Known::ALL
-            .iter()
-            .filter(|(_, name)| headers.contains_key(*name));
-        Self(there.fold(0, |bits, (known, _)| bits | known.bit()))
+        let bit = |name: &http::HeaderName| {
+            let known = Known::ALL.iter().find(|(_, known)| name == known);
+            known.map_or(0, |(known, _)| known.bit())
+        };
+        Self(headers.keys().fold(0, |bits, name| bits | bit(name)))
     }
 
     /// Whether `known` is there.

@@ -49,20 +49,23 @@ pub(super) fn to_upstream(
         .get_all(header::TE)
         .iter()
         .any(|value| list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")));
-    remove_hop_by_hop(headers);
-    remove_own(headers);
-    remove_lookalikes(headers);
-    // Whether to go on was ours to say, and hyper has said it.
-    headers.remove(header::EXPECT);
+    let named = named_hop_by_hop(headers);
+    let claims_count = way.peer_trust == PeerTrust::Trusted;
+    remove_where(headers, |name| {
+        named.contains(name)
+            || HOP_BY_HOP.contains(name)
+            || is_own(name)
+            || is_lookalike(name)
+            // Whether to go on was ours to say, and hyper has said it.
+            || *name == header::EXPECT
+            || (!claims_count && is_claim(name.as_str()))
+    });
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(headers);
     if let Some(name) = way.own_cookie {
         remove_cookie(headers, name);
-    }
-    if way.peer_trust == PeerTrust::Untrusted {
-        remove_where(headers, |name| is_claim(name.as_str()));
     }
     set_forwarding(headers, way);
     for (name, value) in added {
@@ -72,25 +75,26 @@ pub(super) fn to_upstream(
 
 /// Turns the upstream's header fields into those for the client.
 pub(super) fn to_client(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    remove_own(headers);
+    let named = named_hop_by_hop(headers);
+    remove_where(headers, |name| {
+        named.contains(name) || HOP_BY_HOP.contains(name) || is_own(name)
+    });
 }
 
 /// Removes from trailers what they may not say: an application that reads them as header fields
 /// would believe it.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_own(trailers);
-    remove_where(trailers, |name| is_claim(&dashed(name)));
+    remove_where(trailers, |name| is_own(name) || is_claim(&dashed(name)));
 }
 
-/// Removes every `Botguard-*` field.
-fn remove_own(headers: &mut HeaderMap) {
-    remove_where(headers, |name| dashed(name).starts_with("botguard-"));
+/// Whether it is a `Botguard-*` field.
+fn is_own(name: &HeaderName) -> bool {
+    dashed(name).starts_with("botguard-")
 }
 
-/// Removes fields that some applications cannot tell from those that are set or removed here.
-fn remove_lookalikes(headers: &mut HeaderMap) {
-    remove_where(headers, |name| match dashed(name) {
+/// Whether some applications cannot tell it from fields that are set or removed here.
+fn is_lookalike(name: &HeaderName) -> bool {
+    match dashed(name) {
         Cow::Borrowed(_) => false,
         Cow::Owned(name) => {
             is_claim(&name)
@@ -99,7 +103,7 @@ fn remove_lookalikes(headers: &mut HeaderMap) {
                     .chain(&HOP_BY_HOP)
                     .any(|known| *known == name.as_str())
         }
-    });
+    }
 }
 
 /// With `-` for each `_`: CGI and its heirs (WSGI, Rack, PHP) make one name of both.
@@ -116,17 +120,14 @@ fn is_claim(name: &str) -> bool {
     matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
-/// RFC 9110 section 7.6.1, including the fields that `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+/// The fields that `Connection` names (RFC 9110 section 7.6.1).
+fn named_hop_by_hop(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(list)
         .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
+        .collect()
 }
 
 /// An absent field that is asked for is set; a present one is a trusted proxy's by now: lists are
