@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -63,40 +63,68 @@ pub(super) enum Channel {
 /// One stream's part of a connection that others have too.
 pub(super) struct Stream {
     pub(super) sender: http2::SendRequest<RequestBody>,
+    sharing: Arc<Sharing>,
+}
+
+/// What is known of one HTTP/2 connection by all who have a part of it.
+pub(super) struct Sharing {
     /// How many parts there are.
-    n_streams: Arc<AtomicUsize>,
+    n_streams: AtomicUsize,
+    /// Whether the application takes no further requests on it.
+    is_retired: AtomicBool,
+}
+
+impl Sharing {
+    pub(super) fn n_streams(&self) -> usize {
+        self.n_streams.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
+    }
 }
 
 impl Stream {
     fn first(sender: http2::SendRequest<RequestBody>) -> Self {
+        let sharing = Sharing {
+            n_streams: AtomicUsize::new(1),
+            is_retired: AtomicBool::new(false),
+        };
         Self {
             sender,
-            n_streams: Arc::new(AtomicUsize::new(1)),
+            sharing: Arc::new(sharing),
         }
     }
 
-    pub(super) fn n_streams(&self) -> &Arc<AtomicUsize> {
-        &self.n_streams
+    pub(super) fn sharing(&self) -> &Arc<Sharing> {
+        &self.sharing
     }
 
     /// One more part, unless there are as many as one connection may have.
     pub(super) fn join(
         sender: &http2::SendRequest<RequestBody>,
-        n_streams: &Arc<AtomicUsize>,
+        sharing: &Arc<Sharing>,
     ) -> Option<Self> {
+        let n_streams = &sharing.n_streams;
         let joined = n_streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
             (n < MAX_STREAMS as usize).then_some(n + 1)
         });
         joined.is_ok().then(|| Self {
             sender: sender.clone(),
-            n_streams: Arc::clone(n_streams),
+            sharing: Arc::clone(sharing),
         })
+    }
+
+    /// The application takes no further requests on this connection. Those on it go on, and the
+    /// last of them closes it.
+    pub(super) fn retire(&self) {
+        self.sharing.is_retired.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.n_streams.fetch_sub(1, Ordering::Relaxed);
+        self.sharing.n_streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -227,10 +227,11 @@ async fn a_protocol_is_switched_over_http1_alone() {
             .header(UPGRADE, "websocket")
             .body(RequestBody::Empty)
             .unwrap();
-        let sending = Sending {
+        let mut sending = Sending {
             need: Need::Upgrade,
             times: app.times,
             flow: Flow::default(),
+            replay: Replay::Never,
         };
         let place = app.core.targets()[0].try_enter(Need::Any).unwrap();
         (app, sending.send(place, request).await)
@@ -288,7 +289,7 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         // The connection's own task, on this thread too, says that it is ready.
         tokio::task::yield_now().await;
         target.sweep(later(1));
-        target.sweep(later(29));
+        target.sweep(later(3));
         let (channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
         assert_eq!(age, Age::Used);
         // In use, however long: it does not count as idle.
@@ -297,7 +298,7 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         Occupancy { place, channel }.release();
         assert!(closed.try_recv().is_err());
         target.sweep(later(200));
-        target.sweep(later(231));
+        target.sweep(later(205));
         let end = timeout(std::time::Duration::from_secs(10), closed.recv()).await;
         end.expect("still open").unwrap();
     }
