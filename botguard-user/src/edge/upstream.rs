@@ -32,6 +32,7 @@ mod core;
 mod endpoint;
 mod failure;
 mod health;
+mod http2;
 mod pool;
 mod replay;
 mod sending;

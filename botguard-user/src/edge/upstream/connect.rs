@@ -5,10 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -16,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::endpoint::Protocol;
 use super::failure::ConnectError;
+use super::http2::{self, Stream};
 use super::tls::ClientTls;
 use super::transfer::RequestBody;
 
@@ -60,74 +60,6 @@ pub(super) enum Channel {
     Http2(Stream),
 }
 
-/// One stream's part of a connection that others have too.
-pub(super) struct Stream {
-    pub(super) sender: http2::SendRequest<RequestBody>,
-    sharing: Arc<Sharing>,
-}
-
-/// What is known of one HTTP/2 connection by all who have a part of it.
-pub(super) struct Sharing {
-    /// How many parts there are.
-    n_streams: AtomicUsize,
-    /// Whether the application takes no further requests on it.
-    is_retired: AtomicBool,
-}
-
-impl Sharing {
-    pub(super) fn n_streams(&self) -> usize {
-        self.n_streams.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_retired(&self) -> bool {
-        self.is_retired.load(Ordering::Relaxed)
-    }
-}
-
-impl Stream {
-    fn first(sender: http2::SendRequest<RequestBody>) -> Self {
-        let sharing = Sharing {
-            n_streams: AtomicUsize::new(1),
-            is_retired: AtomicBool::new(false),
-        };
-        Self {
-            sender,
-            sharing: Arc::new(sharing),
-        }
-    }
-
-    pub(super) fn sharing(&self) -> &Arc<Sharing> {
-        &self.sharing
-    }
-
-    /// One more part, unless there are as many as one connection may have.
-    pub(super) fn join(
-        sender: &http2::SendRequest<RequestBody>,
-        sharing: &Arc<Sharing>,
-    ) -> Option<Self> {
-        let n_streams = &sharing.n_streams;
-        let joined = n_streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-            (n < MAX_STREAMS as usize).then_some(n + 1)
-        });
-        joined.is_ok().then(|| Self {
-            sender: sender.clone(),
-            sharing: Arc::clone(sharing),
-        })
-    }
-
-    /// The application takes no further requests on this connection. Those on it go on, and the
-    /// last of them closes it.
-    pub(super) fn retire(&self) {
-        self.sharing.is_retired.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.sharing.n_streams.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Connector {
     /// Makes a connection. Waits for as long as the other side lets it.
     ///
@@ -141,7 +73,7 @@ impl Connector {
         tcp.set_nodelay(true)?;
         match (self.protocol, &self.tls) {
             (Protocol::H2c, _) if need == Need::Upgrade => Err(ConnectError::NoUpgrade),
-            (Protocol::H2c, _) => http2(tcp).await,
+            (Protocol::H2c, _) => http2::open(tcp).await.map(Channel::Http2),
             (Protocol::Tls, Some((tls, name))) => {
                 let config = match need {
                     Need::Any => &tls.any,
@@ -150,7 +82,7 @@ impl Connector {
                 let connector = TlsConnector::from(Arc::clone(config));
                 let tls = connector.connect(name.clone(), tcp).await?;
                 if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    http2(tls).await
+                    http2::open(tls).await.map(Channel::Http2)
                 } else {
                     http1(tls).await
                 }
@@ -173,34 +105,3 @@ where
     });
     Ok(Channel::Http1(sender))
 }
-
-/// Without pings: servers of gRPC close connections that ping them more often than every five
-/// minutes. An end that is gone without a word is noticed by the time limits of its requests.
-async fn http2<T>(io: T) -> Result<Channel, ConnectError>
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(STREAM_WINDOW_BYTES * MAX_STREAMS)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .handshake(TokioIo::new(io))
-        .await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to the application failed");
-        }
-    });
-    Ok(Channel::Http2(Stream::first(sender)))
-}
-
-/// Requests on one HTTP/2 connection: what RFC 9113 section 6.5.2 asks servers to allow at least.
-pub(super) const MAX_STREAMS: u32 = 100;
-
-/// Response bytes that wait for one client. A connection has room for this of every stream, so
-/// that clients who do not read do not keep those waiting who do.
-const STREAM_WINDOW_BYTES: u32 = 128 * 1_024;
-
-/// Request bytes that wait for an application that does not read, for one stream.
-const SEND_BUFFER_BYTES: usize = 128 * 1_024;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 
-use super::connect::{Sharing, Stream};
+use super::http2::{Sharing, Stream};
 use super::transfer::RequestBody;
 use crate::words::clock::Monotonic;
 

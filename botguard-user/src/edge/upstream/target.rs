@@ -10,10 +10,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::balance::Candidate;
-use super::connect::{Address, Channel, Connector, MAX_STREAMS, Need};
+use super::connect::{Address, Channel, Connector, Need};
 use super::endpoint::{Endpoint, Protocol};
 use super::failure::ConnectError;
 use super::health::{Availability, Health, Thresholds};
+use super::http2::MAX_STREAMS;
 use super::pool::Pool;
 use crate::words::clock::Monotonic;
 

@@ -270,7 +270,11 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         while let Ok((mut tcp, _)) = listener.accept().await {
             let sender = sender.clone();
             tokio::spawn(async move {
-                let mut sent = Vec::new();
+                let mut sent = vec![0; 3];
+                if tcp.read_exact(&mut sent).await.is_ok() && sent == b"PRI" {
+                    // Empty SETTINGS, without which nobody speaks HTTP/2.
+                    tcp.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+                }
                 tcp.read_to_end(&mut sent).await.unwrap();
                 sender.send(()).unwrap();
             });
