@@ -4,7 +4,8 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::failure::ConnectError;
 use super::transfer::RequestBody;
+use crate::words::clock::Monotonic;
 
 /// One stream's part of a connection that others have too.
 pub(super) struct Stream {
@@ -29,6 +31,8 @@ pub(super) struct Sharing {
     max_streams: AtomicUsize,
     /// Whether the application takes no further requests on it.
     is_retired: AtomicBool,
+    /// When its last part ended, in nanoseconds since boot; of no account while it has any.
+    idle_since: AtomicU64,
 }
 
 impl Sharing {
@@ -37,11 +41,16 @@ impl Sharing {
             n_streams: AtomicUsize::new(1),
             max_streams: AtomicUsize::new(max_streams),
             is_retired: AtomicBool::new(false),
+            idle_since: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn n_streams(&self) -> usize {
-        self.n_streams.load(Ordering::Relaxed)
+    /// Whether it has had no request for longer than `time`; `now` is asked for only if it has none.
+    pub(super) fn is_idle_for(&self, time: Duration, now: impl FnOnce() -> Monotonic) -> bool {
+        self.n_streams.load(Ordering::Relaxed) == 0 && {
+            let since = Duration::from_nanos(self.idle_since.load(Ordering::Relaxed));
+            now().since(Monotonic::from_boot(since)) > time
+        }
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -79,7 +88,15 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.sharing.n_streams.fetch_sub(1, Ordering::Relaxed);
+        let Sharing {
+            n_streams,
+            idle_since,
+            ..
+        } = &*self.sharing;
+        if n_streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // Whoever looks in between may close it early, which fails nobody.
+            idle_since.store(Monotonic::read().as_nanoseconds(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -30,8 +30,14 @@ struct Idle {
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
     sharing: Arc<Sharing>,
-    /// When it was first seen without a request, since its last.
-    idle_since: Option<Monotonic>,
+}
+
+impl Shared {
+    fn is_of_use(&self, keep_idle: Duration, now: impl FnOnce() -> Monotonic) -> bool {
+        !self.sender.is_closed()
+            && !self.sharing.is_retired()
+            && !self.sharing.is_idle_for(keep_idle, now)
+    }
 }
 
 impl Pool {
@@ -54,14 +60,13 @@ impl Pool {
         self.shared.lock().push(Shared {
             sender: stream.sender.clone(),
             sharing: Arc::clone(stream.sharing()),
-            idle_since: None,
         });
     }
 
     /// A part of an HTTP/2 connection that has room.
     pub(super) fn join(&self) -> Option<Stream> {
         let mut shared = self.shared.lock();
-        shared.retain(|shared| !shared.sender.is_closed() && !shared.sharing.is_retired());
+        shared.retain(|shared| shared.is_of_use(self.keep_idle, Monotonic::read));
         (shared.iter()).find_map(|shared| Stream::join(&shared.sender, &shared.sharing))
     }
 
@@ -105,13 +110,7 @@ impl Pool {
         });
         drop(idle);
         let mut shared = self.shared.lock();
-        shared.retain_mut(|shared| {
-            // Under the lock, so that none joins meanwhile.
-            let is_idle = shared.sharing.n_streams() == 0;
-            let since = is_idle.then(|| shared.idle_since.unwrap_or(now));
-            shared.idle_since = since;
-            let expired = since.is_some_and(|since| now.since(since) > self.keep_idle);
-            !shared.sender.is_closed() && !expired
-        });
+        // Under the lock, so that none joins meanwhile.
+        shared.retain(|shared| shared.is_of_use(self.keep_idle, || now));
     }
 }

@@ -301,8 +301,12 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         let place = target.try_enter(Need::Any).unwrap();
         Occupancy { place, channel }.release();
         assert!(closed.try_recv().is_err());
-        target.sweep(later(200));
-        target.sweep(later(205));
+        let now = Monotonic::read();
+        let later = |seconds| now.after(std::time::Duration::from_secs(seconds));
+        // Idle since it was given back, whenever that was seen.
+        target.sweep(later(3));
+        assert!(closed.try_recv().is_err());
+        target.sweep(later(5));
         let end = timeout(std::time::Duration::from_secs(10), closed.recv()).await;
         end.expect("still open").unwrap();
     }
