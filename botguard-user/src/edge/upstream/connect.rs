@@ -80,7 +80,8 @@ impl Connector {
                     Need::Upgrade => &tls.http1,
                 };
                 let connector = TlsConnector::from(Arc::clone(config));
-                let tls = connector.connect(name.clone(), tcp).await?;
+                let tls = connector.connect(name.clone(), tcp).await;
+                let tls = tls.map_err(ConnectError::Tls)?;
                 if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
                     http2::open(tls).await.map(Channel::Http2)
                 } else {
