@@ -52,6 +52,7 @@ mod reloading;
 mod smuggling;
 mod upstream_failing;
 mod upstream_kinds;
+mod upstream_replays;
 mod websocket;
 
 /// What the gate was asked and told, in order.

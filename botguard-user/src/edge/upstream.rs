@@ -8,7 +8,8 @@
 //!
 //! A request is sent once. Only where nothing of it was sent, since no connection could be made or
 //! a kept one turned out to be closed, is another connection or target tried, whatever its method.
-//! Bodies are never kept to be sent again.
+//! One without a body is sent a second time where that is safe (`replay`). Bodies are never kept to
+//! be sent again.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,7 +32,9 @@ mod core;
 mod endpoint;
 mod failure;
 mod health;
+mod http2;
 mod pool;
+mod replay;
 mod sending;
 mod settings;
 mod signature;
@@ -56,6 +59,7 @@ use balance::Candidate as _;
 use connect::Need;
 use failure::ConnectError;
 use health::Thresholds;
+use replay::{Content, Replay};
 use sending::{Outcome, Sending, Times};
 use settings::UpstreamProblem;
 use target::{Common, Place, Target};
@@ -224,12 +228,19 @@ impl Upstream {
             Need::Any
         };
         let flow = Flow::of(&body);
+        let content = if flow.has_ended() {
+            Content::None
+        } else {
+            Content::Some
+        };
+        let replay = Replay::of(&head.method, content);
         let body = RequestBody::Client(body, flow.clone());
         let mut request = Request::from_parts(head, body);
-        let sending = Sending {
+        let mut sending = Sending {
             need,
             times: self.times,
             flow,
+            replay,
         };
         let mut tried: Vec<usize> = Vec::new();
         let mut failure = UpstreamFailure::Unreachable(ConnectError::NoAddress);

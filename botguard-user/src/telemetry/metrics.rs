@@ -31,7 +31,7 @@ const UI_EVENTS: &str = "botguard_ui_events_total";
 const DEGRADED: &str = "botguard_degraded";
 
 /// What the edge counts by itself.
-const EDGE: [(&str, &str); 10] = [
+const EDGE: [(&str, &str); 11] = [
     (
         "botguard_accept_errors_total",
         "Connections that could not be accepted.",
@@ -68,6 +68,10 @@ const EDGE: [(&str, &str); 10] = [
     (
         "botguard_upstream_failures_total",
         "Requests that the upstream failed, by kind.",
+    ),
+    (
+        "botguard_upstream_replays_total",
+        "Requests sent a second time, since their connection was closed or refused them.",
     ),
 ];
 

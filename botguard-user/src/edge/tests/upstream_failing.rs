@@ -10,7 +10,7 @@ use super::*;
 use crate::edge::upstream::EndpointState;
 
 /// Reads up to the end of a request's head; false where the connection ends before.
-async fn read_head(tcp: &mut TcpStream) -> bool {
+pub(super) async fn read_head(tcp: &mut TcpStream) -> bool {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match tcp.read_u8().await {
@@ -23,7 +23,7 @@ async fn read_head(tcp: &mut TcpStream) -> bool {
 
 /// An upstream that answers the n-th request with `answer(n)`, and closes where that is none or
 /// `stays` says so; and how many it has read.
-async fn scripted(
+pub(super) async fn scripted(
     answer: fn(usize) -> Option<&'static [u8]>,
     stays: bool,
 ) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -64,7 +64,7 @@ async fn fetch(edge: &Running) -> (u16, Option<Bytes>) {
     (status, body.map(http_body_util::Collected::to_bytes))
 }
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_fails_no_request() {
@@ -74,19 +74,6 @@ async fn a_kept_connection_that_was_closed_fails_no_request() {
         assert_eq!(fetch(&edge).await, (200, Some(Bytes::from_static(b"ok"))));
     }
     assert_eq!(n_requests.load(Ordering::Relaxed), 20);
-}
-
-#[tokio::test]
-async fn what_was_sent_is_never_sent_again() {
-    // The second request is read, on the connection of the first, and not answered.
-    let (at, n_requests) = scripted(|n| (n == 0).then_some(OK), true).await;
-    let edge = start(at).await;
-    let mut answers = Vec::new();
-    while n_requests.load(Ordering::Relaxed) < 2 {
-        answers.push(fetch(&edge).await.0);
-    }
-    assert_eq!(answers, [200, 502]);
-    assert_eq!(n_requests.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
@@ -303,7 +290,7 @@ async fn no_endpoint_has_more_requests_than_it_may_have() {
 }
 
 /// Far longer than any limit that these tests set.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The application answers a request whose body never ends, and does not read it.
 #[tokio::test]

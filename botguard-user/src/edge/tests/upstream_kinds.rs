@@ -1,6 +1,7 @@
 //! Endpoints of every kind: Unix sockets, HTTP/2 without TLS, TLS that is verified.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Empty};
@@ -10,9 +11,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::upstream_failing::PATIENCE;
 use super::*;
+use crate::edge::upstream::EndpointState;
 
 /// Answers with the frames that it is sent, and says what it saw of the head.
 async fn echo(request: Request<Incoming>) -> Result<Response<Incoming>, Infallible> {
@@ -119,6 +123,61 @@ async fn http2_without_tls_carries_calls_both_ways_with_trailers() {
         let collected = response.collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
     }
+}
+
+#[tokio::test]
+async fn no_connection_has_more_requests_than_the_application_takes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let n_connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&n_connections);
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut server = server2::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(2);
+            tokio::spawn(server.serve_connection(TokioIo::new(tcp), service_fn(echo)));
+        }
+    });
+    let edge = start_at(&[format!("h2c://{address}")], "", "", Trust::default()).await;
+    let client = edge.http2().await;
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let (feed, body) = fed();
+            let request = Request::post("https://localhost/").body(body).unwrap();
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                let response = client.send_request(request).await.unwrap();
+                assert_eq!(response.status(), 200);
+                (feed, response)
+            })
+        })
+        .collect();
+    // None of them ends, so none waits for another.
+    let mut open = Vec::new();
+    for call in calls {
+        let call = timeout(PATIENCE, call).await.expect("it waits");
+        open.push(call.unwrap());
+    }
+    assert_eq!(n_connections.load(Ordering::Relaxed), 3);
+    drop(open);
+}
+
+#[tokio::test]
+async fn who_accepts_and_speaks_no_http2_cannot_be_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((tcp, _)) = listener.accept().await {
+            held.push(tcp);
+        }
+    });
+    let lines = "connect_timeout = '30ms'\neject = { failures = 1 }";
+    let edge = start_at(&[format!("h2c://{address}")], lines, "", Trust::default()).await;
+    assert_eq!(seen(&edge).await.0, 504);
+    let state = edge.services.upstreams()[0].1[0].state;
+    assert_eq!(state, EndpointState::Ejected);
 }
 
 /// An authority, and what it issued for one name.

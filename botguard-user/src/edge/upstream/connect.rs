@@ -5,10 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -16,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::endpoint::Protocol;
 use super::failure::ConnectError;
+use super::http2::{self, Stream};
 use super::tls::ClientTls;
 use super::transfer::RequestBody;
 
@@ -60,46 +60,6 @@ pub(super) enum Channel {
     Http2(Stream),
 }
 
-/// One stream's part of a connection that others have too.
-pub(super) struct Stream {
-    pub(super) sender: http2::SendRequest<RequestBody>,
-    /// How many parts there are.
-    n_streams: Arc<AtomicUsize>,
-}
-
-impl Stream {
-    fn first(sender: http2::SendRequest<RequestBody>) -> Self {
-        Self {
-            sender,
-            n_streams: Arc::new(AtomicUsize::new(1)),
-        }
-    }
-
-    pub(super) fn n_streams(&self) -> &Arc<AtomicUsize> {
-        &self.n_streams
-    }
-
-    /// One more part, unless there are as many as one connection may have.
-    pub(super) fn join(
-        sender: &http2::SendRequest<RequestBody>,
-        n_streams: &Arc<AtomicUsize>,
-    ) -> Option<Self> {
-        let joined = n_streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-            (n < MAX_STREAMS as usize).then_some(n + 1)
-        });
-        joined.is_ok().then(|| Self {
-            sender: sender.clone(),
-            n_streams: Arc::clone(n_streams),
-        })
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.n_streams.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Connector {
     /// Makes a connection. Waits for as long as the other side lets it.
     ///
@@ -113,16 +73,17 @@ impl Connector {
         tcp.set_nodelay(true)?;
         match (self.protocol, &self.tls) {
             (Protocol::H2c, _) if need == Need::Upgrade => Err(ConnectError::NoUpgrade),
-            (Protocol::H2c, _) => http2(tcp).await,
+            (Protocol::H2c, _) => http2::open(tcp).await.map(Channel::Http2),
             (Protocol::Tls, Some((tls, name))) => {
                 let config = match need {
                     Need::Any => &tls.any,
                     Need::Upgrade => &tls.http1,
                 };
                 let connector = TlsConnector::from(Arc::clone(config));
-                let tls = connector.connect(name.clone(), tcp).await?;
+                let tls = connector.connect(name.clone(), tcp).await;
+                let tls = tls.map_err(ConnectError::Tls)?;
                 if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    http2(tls).await
+                    http2::open(tls).await.map(Channel::Http2)
                 } else {
                     http1(tls).await
                 }
@@ -145,34 +106,3 @@ where
     });
     Ok(Channel::Http1(sender))
 }
-
-/// Without pings: servers of gRPC close connections that ping them more often than every five
-/// minutes. An end that is gone without a word is noticed by the time limits of its requests.
-async fn http2<T>(io: T) -> Result<Channel, ConnectError>
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(STREAM_WINDOW_BYTES * MAX_STREAMS)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .handshake(TokioIo::new(io))
-        .await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to the application failed");
-        }
-    });
-    Ok(Channel::Http2(Stream::first(sender)))
-}
-
-/// Requests on one HTTP/2 connection: what RFC 9113 section 6.5.2 asks servers to allow at least.
-pub(super) const MAX_STREAMS: u32 = 100;
-
-/// Response bytes that wait for one client. A connection has room for this of every stream, so
-/// that clients who do not read do not keep those waiting who do.
-const STREAM_WINDOW_BYTES: u32 = 128 * 1_024;
-
-/// Request bytes that wait for an application that does not read, for one stream.
-const SEND_BUFFER_BYTES: usize = 128 * 1_024;

@@ -51,9 +51,11 @@ impl UpstreamFailure {
 pub(in crate::edge) enum ConnectError {
     #[error("its name has no address")]
     NoAddress,
-    /// TLS included: a certificate that is not trusted is an error of the stream's.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// A certificate that is not trusted, for one.
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
     #[error(transparent)]
     Http(#[from] hyper::Error),
     #[error("it took longer than connect_timeout")]

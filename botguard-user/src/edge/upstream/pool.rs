@@ -2,13 +2,12 @@
 //! none, HTTP/2 ones while they have room. Makes none; `connect` does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 
-use super::connect::Stream;
+use super::http2::{Sharing, Stream};
 use super::transfer::RequestBody;
 use crate::words::clock::Monotonic;
 
@@ -30,9 +29,15 @@ struct Idle {
 
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
-    n_streams: Arc<AtomicUsize>,
-    /// When it was first seen without a request, since its last.
-    idle_since: Option<Monotonic>,
+    sharing: Arc<Sharing>,
+}
+
+impl Shared {
+    fn is_of_use(&self, keep_idle: Duration, now: impl FnOnce() -> Monotonic) -> bool {
+        !self.sender.is_closed()
+            && !self.sharing.is_retired()
+            && !self.sharing.is_idle_for(keep_idle, now)
+    }
 }
 
 impl Pool {
@@ -54,16 +59,15 @@ impl Pool {
     pub(super) fn share(&self, stream: &Stream) {
         self.shared.lock().push(Shared {
             sender: stream.sender.clone(),
-            n_streams: Arc::clone(stream.n_streams()),
-            idle_since: None,
+            sharing: Arc::clone(stream.sharing()),
         });
     }
 
     /// A part of an HTTP/2 connection that has room.
     pub(super) fn join(&self) -> Option<Stream> {
         let mut shared = self.shared.lock();
-        shared.retain(|shared| !shared.sender.is_closed());
-        (shared.iter()).find_map(|shared| Stream::join(&shared.sender, &shared.n_streams))
+        shared.retain(|shared| shared.is_of_use(self.keep_idle, Monotonic::read));
+        (shared.iter()).find_map(|shared| Stream::join(&shared.sender, &shared.sharing))
     }
 
     /// The HTTP/1.1 connection that was in use last, if it is still open.
@@ -106,13 +110,7 @@ impl Pool {
         });
         drop(idle);
         let mut shared = self.shared.lock();
-        shared.retain_mut(|shared| {
-            // Under the lock, so that none joins meanwhile.
-            let is_idle = shared.n_streams.load(Ordering::Relaxed) == 0;
-            let since = is_idle.then(|| shared.idle_since.unwrap_or(now));
-            shared.idle_since = since;
-            let expired = since.is_some_and(|since| now.since(since) > self.keep_idle);
-            !shared.sender.is_closed() && !expired
-        });
+        // Under the lock, so that none joins meanwhile.
+        shared.retain(|shared| shared.is_of_use(self.keep_idle, || now));
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::connect::{Channel, Need};
 use super::endpoint::Protocol;
 use super::failure::UpstreamFailure;
+use super::replay::{self, Fate, Replay};
 use super::target::{Age, Occupancy, Place, Target};
 use super::transfer::{Flow, RequestBody, ResponseBody};
 
@@ -22,6 +23,8 @@ pub(super) struct Sending {
     pub(super) need: Need,
     pub(super) times: Times,
     pub(super) flow: Flow,
+    /// When it may be sent a second time; `Never` once it was.
+    pub(super) replay: Replay,
 }
 
 /// How long is waited.
@@ -34,7 +37,7 @@ pub(super) struct Times {
 
 pub(super) enum Outcome {
     Answered(Response<ResponseBody>),
-    /// Nothing of the request was sent.
+    /// Nothing of the request was sent, or it may be sent a second time.
     NotSent(Request<RequestBody>, UpstreamFailure),
     /// Some of it may have been.
     Failed(UpstreamFailure),
@@ -42,7 +45,11 @@ pub(super) enum Outcome {
 
 impl Sending {
     /// Sends `request` to the target that `place` is at.
-    pub(super) async fn send(&self, place: Place, mut request: Request<RequestBody>) -> Outcome {
+    pub(super) async fn send(
+        &mut self,
+        place: Place,
+        mut request: Request<RequestBody>,
+    ) -> Outcome {
         let target = Arc::clone(place.target());
         let mut oldest = Age::Used;
         let mut n_closed = 0;
@@ -52,6 +59,9 @@ impl Sending {
                 Err(error) => return Outcome::NotSent(request, error.into()),
             };
             address(&mut request, &channel, &target);
+            // hyper keeps nothing of what it has written.
+            let copy = self.may_be_wanted_again(&channel, age);
+            let copy = copy.then(|| replay::copy(&request));
             let sent = match &mut channel {
                 Channel::Http1(sender) => self.head(sender.try_send_request(request)).await,
                 Channel::Http2(stream) => self.head(stream.sender.try_send_request(request)).await,
@@ -85,9 +95,31 @@ impl Sending {
                     return Outcome::Failed(UpstreamFailure::ClientBroke);
                 }
                 (None, _) => {
-                    return Outcome::Failed(UpstreamFailure::Broken(error.into_error()));
+                    let again = copy.filter(|_| {
+                        let fate = Fate::of(error.error());
+                        self.replay.allows(fate, age)
+                    });
+                    let Some(again) = again else {
+                        return Outcome::Failed(UpstreamFailure::Broken(error.into_error()));
+                    };
+                    self.replay = Replay::Never;
+                    match &channel {
+                        Channel::Http1(_) => oldest = Age::New,
+                        // Many share it; they find the one that replaces it.
+                        Channel::Http2(stream) => stream.retire(),
+                    }
+                    metrics::counter!("botguard_upstream_replays_total").increment(1);
+                    request = again;
                 }
             }
+        }
+    }
+
+    /// Whether a copy of the request could be sent, should this connection fail it.
+    fn may_be_wanted_again(&self, channel: &Channel, age: Age) -> bool {
+        match channel {
+            Channel::Http1(_) => self.replay.allows(Fate::Closed, age),
+            Channel::Http2(_) => self.replay != Replay::Never,
         }
     }
 

@@ -10,10 +10,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::balance::Candidate;
-use super::connect::{Address, Channel, Connector, MAX_STREAMS, Need};
+use super::connect::{Address, Channel, Connector, Need};
 use super::endpoint::{Endpoint, Protocol};
 use super::failure::ConnectError;
 use super::health::{Availability, Health, Thresholds};
+use super::http2::MAX_STREAMS;
 use super::pool::Pool;
 use crate::words::clock::Monotonic;
 
@@ -182,9 +183,10 @@ impl Target {
     }
 
     /// A connection: one that is kept where it may be of any `age`, else a new one, made within
-    /// `connect_timeout`.
+    /// `connect_timeout` after those of others that it could have shared.
     ///
-    /// Errors: [`ConnectError`], which counts against this target unless an upgrade was wanted.
+    /// Errors: [`ConnectError`], which counts against this target unless it is only HTTP/1.1 that is
+    /// missing, or another request that has not connected.
     pub(super) async fn channel(
         &self,
         need: Need,
@@ -204,40 +206,46 @@ impl Target {
                 return Ok((channel, Age::Used));
             }
         }
+        let limit = self.common.connect_timeout;
+        let alone = if shares {
+            // Somebody else's handshake that takes too long counts once. Who comes after it has the
+            // whole time, so that its own counts too.
+            let waited = timeout(limit, self.opening.lock()).await;
+            Some(waited.map_err(|_elapsed| ConnectError::Timeout)?)
+        } else {
+            None
+        };
+        if alone.is_some()
+            && oldest == Age::Used
+            && let Some(stream) = self.pool.join()
+        {
+            return Ok((Channel::Http2(stream), Age::Used));
+        }
         // Apart, since it is large and rarely used: every request would have room for it otherwise.
-        let opening = Box::pin(async {
-            if !shares {
-                return self
-                    .connector
-                    .open(need)
-                    .await
-                    .map(|channel| (channel, Age::New));
-            }
-            let _alone = self.opening.lock().await;
-            if oldest == Age::Used
-                && let Some(stream) = self.pool.join()
-            {
-                return Ok((Channel::Http2(stream), Age::Used));
-            }
-            self.connector
-                .open(need)
-                .await
-                .map(|channel| (channel, Age::New))
-        });
-        let opened = timeout(self.common.connect_timeout, opening)
-            .await
-            .unwrap_or(Err(ConnectError::Timeout));
+        let opening = Box::pin(self.connector.open(need));
+        let opened = timeout(limit, opening).await;
+        let opened = opened.unwrap_or(Err(ConnectError::Timeout));
         match &opened {
-            Ok((_, Age::Used)) => {}
-            Ok((channel, Age::New)) => {
+            Ok(channel) => {
                 self.learn(channel, need);
                 self.update(|health, now, _| health.connected(now));
             }
-            // That it speaks no HTTP/1.1 is no sign of its being down, and is a client's to find.
-            Err(_error) if need == Need::Upgrade => {}
+            Err(error) if self.is_for_want_of_http1(error, need) => {}
             Err(_error) => self.update(Health::connect_failed),
         }
-        opened
+        opened.map(|channel| (channel, Age::New))
+    }
+
+    /// Whether all that is wrong is that it speaks no HTTP/1.1, which is no sign of its being down,
+    /// and is a client's to find. TLS has an alert for it; some just hang up.
+    fn is_for_want_of_http1(&self, error: &ConnectError, need: Need) -> bool {
+        match error {
+            ConnectError::NoUpgrade => true,
+            ConnectError::Tls(_) => {
+                need == Need::Upgrade && self.speaks_http2.load(Ordering::Relaxed)
+            }
+            _ => false,
+        }
     }
 
     /// A connection for one check, of which nothing is kept.

@@ -227,10 +227,11 @@ async fn a_protocol_is_switched_over_http1_alone() {
             .header(UPGRADE, "websocket")
             .body(RequestBody::Empty)
             .unwrap();
-        let sending = Sending {
+        let mut sending = Sending {
             need: Need::Upgrade,
             times: app.times,
             flow: Flow::default(),
+            replay: Replay::Never,
         };
         let place = app.core.targets()[0].try_enter(Need::Any).unwrap();
         (app, sending.send(place, request).await)
@@ -269,7 +270,11 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         while let Ok((mut tcp, _)) = listener.accept().await {
             let sender = sender.clone();
             tokio::spawn(async move {
-                let mut sent = Vec::new();
+                let mut sent = vec![0; 3];
+                if tcp.read_exact(&mut sent).await.is_ok() && sent == b"PRI" {
+                    // Empty SETTINGS, without which nobody speaks HTTP/2.
+                    tcp.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+                }
                 tcp.read_to_end(&mut sent).await.unwrap();
                 sender.send(()).unwrap();
             });
@@ -288,7 +293,7 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         // The connection's own task, on this thread too, says that it is ready.
         tokio::task::yield_now().await;
         target.sweep(later(1));
-        target.sweep(later(29));
+        target.sweep(later(3));
         let (channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
         assert_eq!(age, Age::Used);
         // In use, however long: it does not count as idle.
@@ -296,9 +301,78 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         let place = target.try_enter(Need::Any).unwrap();
         Occupancy { place, channel }.release();
         assert!(closed.try_recv().is_err());
-        target.sweep(later(200));
-        target.sweep(later(231));
+        let now = Monotonic::read();
+        let later = |seconds| now.after(std::time::Duration::from_secs(seconds));
+        // Idle since it was given back, whenever that was seen.
+        target.sweep(later(3));
+        assert!(closed.try_recv().is_err());
+        target.sweep(later(5));
         let end = timeout(std::time::Duration::from_secs(10), closed.recv()).await;
         end.expect("still open").unwrap();
     }
+}
+
+/// Accepts, and goes no further; the connections, as they come.
+async fn silent() -> (
+    SocketAddr,
+    tokio::sync::mpsc::UnboundedReceiver<tokio::net::TcpStream>,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, held) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            // A test that has ended does not listen any more.
+            let _unheard: Result<(), _> = sender.send(tcp);
+        }
+    });
+    (address, held)
+}
+
+async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn upgrades_count_but_not_for_what_they_alone_need() {
+    let check = async |endpoint: String, need: Need, is_counted: bool| {
+        let lines = "eject = { failures = 1 }\nconnect_timeout = '30ms'";
+        let app = upstreams(&format!("endpoints = ['{endpoint}']\n{lines}"));
+        let app = app.unwrap().named("app").unwrap();
+        let target = Arc::clone(&app.core.targets()[0]);
+        assert!(target.channel(need, Age::Used).await.is_err());
+        let state = app.status()[0].state;
+        assert_eq!(
+            state == EndpointState::Ejected,
+            is_counted,
+            "{endpoint} {need:?}"
+        );
+    };
+    let away = nobody().await;
+    let (silent, _held) = silent().await;
+    for need in [Need::Any, Need::Upgrade] {
+        check(format!("http://{away}"), need, true).await;
+        check(format!("https://{away}"), need, true).await;
+        check(format!("https://{silent}"), need, true).await;
+    }
+    check(format!("h2c://{silent}"), Need::Any, true).await;
+    check(format!("h2c://{silent}"), Need::Upgrade, false).await;
+    check(format!("h2c://{away}"), Need::Upgrade, false).await;
+}
+
+#[tokio::test]
+async fn one_slow_handshake_is_one_failure_whoever_waits_for_it() {
+    let (silent, _held) = silent().await;
+    let lines = "eject = { failures = 4 }\nconnect_timeout = '50ms'";
+    let app = upstreams(&format!("endpoints = ['h2c://{silent}']\n{lines}"));
+    let app = app.unwrap().named("app").unwrap();
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let target = Arc::clone(&app.core.targets()[0]);
+        requests.spawn(async move { target.channel(Need::Any, Age::Used).await.is_err() });
+    }
+    assert_eq!(requests.join_all().await, [true; 10]);
+    // Theirs, and at most that of one who had its turn before it gave up.
+    assert_eq!(app.status()[0].state, EndpointState::Up);
 }
