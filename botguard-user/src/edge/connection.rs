@@ -50,7 +50,9 @@ pub(super) async fn serve(
     let live = Arc::clone(registration.live());
     let service = site.service();
     if let Ok(local) = tcp.local_addr()
-        && let Some(begun) = begin(tcp, peer.ip(), (&site, &service), &live, &shutdown).await
+        // Apart, so that what a handshake takes is given back after it.
+        && let Some(begun) =
+            Box::pin(begin(tcp, peer.ip(), (&site, &service), &live, &shutdown)).await
     {
         let exchange = Arc::new(Exchange {
             site: Arc::clone(&site),
@@ -217,9 +219,10 @@ async fn serve_http(
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .keep_alive_interval(limits.idle_timeout)
             .serve_connection(io, service);
+        let mut connection = Box::pin(connection);
         tokio::select! {
             biased;
-            () = drive(connection, limits, &live, shutdown) => {}
+            () = drive(connection.as_mut(), limits, &live, shutdown) => {}
             () = live.responses().look_after(limits.send_timeout) => {}
         }
     } else {
@@ -233,18 +236,18 @@ async fn serve_http(
             .max_headers(limits.head.fields)
             .serve_connection(io, service)
             .with_upgrades();
-        drive(connection, limits, &live, shutdown).await;
+        let mut connection = Box::pin(connection);
+        drive(connection.as_mut(), limits, &live, shutdown).await;
     }
 }
 
-/// Polls the connection to its end. Dropping it, on return, closes the socket.
+/// Polls the connection to its end. Its drop, right after, closes the socket.
 async fn drive<C: Connection>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     limits: &Limits,
     live: &Live,
     shutdown: &CancellationToken,
 ) {
-    let mut connection = pin!(connection);
     let mut idle = pin!(sleep(limits.idle_timeout));
     let mut flush = pin!(sleep(Duration::ZERO));
     let mut begun_at_last_look = None;

@@ -297,9 +297,10 @@ fn welcome(
         return;
     };
     metrics::counter!("botguard_connections_total").increment(1);
-    let served = connection::serve(tcp, peer, Arc::clone(site), registration, shutdown.clone());
+    let (site, shutdown) = (Arc::clone(site), shutdown.clone());
     tasks.spawn(async move {
-        served.await;
+        // Made in here: a future that is moved in has its place twice, as long as it lives.
+        connection::serve(tcp, peer, site, registration, shutdown).await;
         drop(place);
     });
 }
