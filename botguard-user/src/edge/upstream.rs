@@ -33,11 +33,13 @@ mod endpoint;
 mod failure;
 mod health;
 mod http2;
+mod names;
 mod pool;
 mod replay;
 mod sending;
 mod settings;
 mod signature;
+mod succession;
 mod target;
 mod tasks;
 mod tls;
@@ -52,6 +54,7 @@ pub use settings::{
     EjectSettings, HealthSettings, KeepAliveSettings, UpstreamError, UpstreamSettings,
     UpstreamTlsSettings,
 };
+pub(super) use succession::Succession;
 pub(super) use transfer::ResponseBody;
 
 use self::core::Core;
@@ -177,20 +180,6 @@ impl Upstream {
             tasks::spawn(&self.core, &token);
             token.drop_guard()
         });
-    }
-
-    /// Whether it is to be as `other` is, so that connections and what is known of the endpoints can
-    /// stay. The files of TLS are not looked into: with them it is another.
-    pub(super) fn is_as(&self, other: &Self) -> bool {
-        let keys_are_as = match (&self.keys, &other.keys) {
-            (None, None) => true,
-            (Some(one), Some(other)) => one.are_as(other),
-            _ => false,
-        };
-        self.core.common.upstream == other.core.common.upstream
-            && self.settings == other.settings
-            && self.settings.tls == UpstreamTlsSettings::default()
-            && keys_are_as
     }
 
     /// Which fields tell the application of the way of a request.

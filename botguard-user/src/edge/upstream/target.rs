@@ -269,6 +269,11 @@ impl Target {
         self.pool.sweep(now);
     }
 
+    /// It gets no further requests: closes what has none.
+    pub(super) fn retire(&self) {
+        self.pool.close();
+    }
+
     /// What a check found.
     pub(super) fn checked(&self, passed: bool) {
         self.update(|health, _, thresholds| {
