@@ -200,6 +200,7 @@ impl Core {
             }
         }
         self.targets.store(Arc::new(targets));
+        self.common.changed.notify_one();
     }
 
     /// All names were looked up once, with whatever outcome.

@@ -44,6 +44,8 @@ async fn tidy(core: Arc<Core>) {
         for target in core.targets().iter() {
             target.refresh();
             target.sweep(now);
+            // It may be new, or up again.
+            core.common.queue.serve(target);
         }
         core.publish();
     }

@@ -7,6 +7,7 @@ use http::header::CONNECTION;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::sending::Unsent;
 use super::target::{Age, Occupancy};
 use super::*;
 use crate::words::clock::Monotonic;
@@ -256,7 +257,11 @@ async fn a_protocol_is_switched_over_http1_alone() {
     assert_eq!(app.core.targets()[0].n_idle(), 0);
 
     let (_app, outcome) = send(format!("h2c://{address}")).await;
-    let Outcome::NotSent(_, UpstreamFailure::NoUpgrade) = outcome else {
+    let Outcome::NotSent(Unsent {
+        why: UpstreamFailure::NoUpgrade,
+        ..
+    }) = outcome
+    else {
         panic!("sent");
     };
 }
