@@ -35,7 +35,7 @@ pub use settings::{ListenerError, ListenerSettings, prepare};
 pub struct Prepared {
     pub(super) bind: SocketAddr,
     settings: ListenerSettings,
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     tls: Tls,
     pub(super) limits: Limits,
     hosts: Arc<Hosts>,
@@ -51,8 +51,7 @@ impl Prepared {
         }
     }
 
-    /// With the upstream of `old`, its connections and the state of its endpoints, where that is
-    /// to be the same. Serving with the certificates that `old` has, whose content was exchanged; and with the keys
+    /// Serving with the certificates that `old` has, whose content was exchanged; and with the keys
     /// of its session tickets, unless TLS is to differ otherwise.
     pub(super) fn continuing(self, old: &Self) -> Self {
         let tls = if self.settings.has_tls_of(&old.settings) {
@@ -60,16 +59,7 @@ impl Prepared {
         } else {
             self.tls.serving_with(&old.tls.certificates)
         };
-        let upstream = if self.upstream.is_as(&old.upstream) {
-            Arc::clone(&old.upstream)
-        } else {
-            self.upstream
-        };
-        Self {
-            tls,
-            upstream,
-            ..self
-        }
+        Self { tls, ..self }
     }
 
     /// Where it is to listen.

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Edge;
 use super::hosts::Hosts;
 use super::listener::{Limits, Prepared};
-use super::upstream::{EndpointStatus, Upstream};
+use super::upstream::{EndpointStatus, Succession, Upstream};
 
 /// A listener at work.
 pub(super) struct Site {
@@ -113,12 +113,23 @@ impl Services {
     /// Serves as `prepared` says from now on, listener by listener as their `bind` says. Nothing is
     /// bound or closed: a `bind` that is new, or gone, waits for a restart. Needs a tokio runtime.
     pub fn replace(&self, prepared: Vec<Prepared>) {
+        let mut succession = Succession::of(self.in_force());
         // Several may ask for port 0 of one address; they are told apart by their order.
         let mut waiting: Vec<_> = self.0.iter().collect();
-        for prepared in prepared {
+        for mut prepared in prepared {
+            prepared.upstream = succession.settle(&prepared.upstream);
             if let Some(place) = (waiting.iter()).position(|served| served.bind == prepared.bind) {
                 waiting.remove(place).replace(prepared);
             }
         }
+        succession.end(&self.in_force());
+    }
+
+    /// The upstreams of all listeners.
+    fn in_force(&self) -> Vec<Arc<Upstream>> {
+        let services = self.0.iter().map(|served| served.service.load());
+        services
+            .map(|service| Arc::clone(&service.upstream))
+            .collect()
     }
 }

@@ -33,11 +33,15 @@ mod endpoint;
 mod failure;
 mod health;
 mod http2;
+mod names;
+mod places;
 mod pool;
+mod queue;
 mod replay;
 mod sending;
 mod settings;
 mod signature;
+mod succession;
 mod target;
 mod tasks;
 mod tls;
@@ -52,6 +56,7 @@ pub use settings::{
     EjectSettings, HealthSettings, KeepAliveSettings, UpstreamError, UpstreamSettings,
     UpstreamTlsSettings,
 };
+pub(super) use succession::Succession;
 pub(super) use transfer::ResponseBody;
 
 use self::core::Core;
@@ -59,6 +64,7 @@ use balance::Candidate as _;
 use connect::Need;
 use failure::ConnectError;
 use health::Thresholds;
+use queue::{Among, Queue, Terms};
 use replay::{Content, Replay};
 use sending::{Outcome, Sending, Times};
 use settings::UpstreamProblem;
@@ -140,6 +146,7 @@ impl Upstream {
                 eject_max: settings.eject.max.0,
             },
             changed: Notify::new(),
+            queue: Queue::default(),
         };
         Ok(Self {
             core: Arc::new(Core::new(common, settings)?),
@@ -177,20 +184,6 @@ impl Upstream {
             tasks::spawn(&self.core, &token);
             token.drop_guard()
         });
-    }
-
-    /// Whether it is to be as `other` is, so that connections and what is known of the endpoints can
-    /// stay. The files of TLS are not looked into: with them it is another.
-    pub(super) fn is_as(&self, other: &Self) -> bool {
-        let keys_are_as = match (&self.keys, &other.keys) {
-            (None, None) => true,
-            (Some(one), Some(other)) => one.are_as(other),
-            _ => false,
-        };
-        self.core.common.upstream == other.core.common.upstream
-            && self.settings == other.settings
-            && self.settings.tls == UpstreamTlsSettings::default()
-            && keys_are_as
     }
 
     /// Which fields tell the application of the way of a request.
@@ -242,50 +235,66 @@ impl Upstream {
             flow,
             replay,
         };
-        let mut tried: Vec<usize> = Vec::new();
+        let mut tried: Vec<Arc<Target>> = Vec::new();
         let mut failure = UpstreamFailure::Unreachable(ConnectError::NoAddress);
         while tried.len() < MAX_TARGETS {
             let random = self.spread.next();
-            let Some(chosen) = balance::choose(&targets, random, |at| tried.contains(&at)) else {
+            let is_tried = |at| {
+                let target: Option<&Arc<Target>> = targets.get(at);
+                target.is_some_and(|target| contains(&tried, target))
+            };
+            let chosen = balance::choose(&targets, random, is_tried);
+            let Some(chosen) = chosen.and_then(|at| targets.get(at)) else {
                 break;
             };
-            let (at, place) = self
-                .place(&targets, chosen, &tried, need)
+            let place = self.place(&targets, chosen, &tried, need).await;
+            match sending
+                .send(place.ok_or(UpstreamFailure::Busy)?, request)
                 .await
-                .ok_or(UpstreamFailure::Busy)?;
-            match sending.send(place, request).await {
+            {
                 Outcome::Answered(response) => return Ok(response),
                 Outcome::Failed(failure) => return Err(failure),
-                Outcome::NotSent(unsent, why) => {
-                    request = unsent;
-                    failure = why;
-                    tried.push(at);
+                Outcome::NotSent(unsent) => {
+                    request = unsent.request;
+                    failure = unsent.why;
+                    tried.push(unsent.target);
                 }
             }
         }
         Err(failure)
     }
 
-    /// A place at the chosen target, or at another that is up where that one is full, or at the
-    /// chosen one after a wait; and where that is.
+    /// A place at the chosen target, or at another that is up where that one is full, or, after a
+    /// wait, at whichever has one first. Who waits has its turn before who comes.
     async fn place(
         &self,
         targets: &[Arc<Target>],
-        chosen: usize,
-        tried: &[usize],
+        chosen: &Arc<Target>,
+        tried: &[Arc<Target>],
         need: Need,
-    ) -> Option<(usize, Place)> {
-        let target = targets.get(chosen)?;
-        if let Some(place) = target.try_enter(need) {
-            return Some((chosen, place));
+    ) -> Option<Place> {
+        let queue = &self.core.common.queue;
+        if queue.is_empty() {
+            if let Some(place) = chosen.try_enter(need) {
+                return Some(place);
+            }
+            let mut others =
+                (targets.iter()).filter(|other| !contains(tried, other) && other.is_up());
+            if let Some(place) = others.find_map(|other| other.try_enter(need)) {
+                return Some(place);
+            }
         }
-        let others = targets.iter().enumerate();
-        let mut others = others.filter(|(at, other)| !tried.contains(at) && other.is_up());
-        if let Some(found) = others.find_map(|(at, other)| Some((at, other.try_enter(need)?))) {
-            return Some(found);
-        }
-        let waited = timeout(self.times.queue, target.enter(need)).await;
-        waited.ok().flatten().map(|place| (chosen, place))
+        let terms = Terms {
+            need,
+            tried: tried.to_vec(),
+            // What is up is chosen where anything is.
+            among: if chosen.is_up() {
+                Among::Up
+            } else {
+                Among::All
+            },
+        };
+        queue.wait(terms, targets, self.times.queue).await
     }
 
     /// All that are known; where none is yet, those that the first look-up finds.
@@ -298,6 +307,10 @@ impl Upstream {
         }
         targets
     }
+}
+
+fn contains(targets: &[Arc<Target>], target: &Arc<Target>) -> bool {
+    targets.iter().any(|other| Arc::ptr_eq(other, target))
 }
 
 /// Targets that one request is offered to, so that it is answered in a bounded time.

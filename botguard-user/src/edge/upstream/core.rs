@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
@@ -13,9 +15,10 @@ use super::balance::Candidate as _;
 use super::connect::{Address, Connector};
 use super::endpoint::{Endpoint, Place, Protocol};
 use super::health::Availability;
+use super::names::Names;
 use super::settings::{HealthSettings, UpstreamProblem, UpstreamSettings};
 use super::target::{Common, Target};
-use super::tls::ClientTls;
+use super::tls::{ClientTls, FilesDigest};
 
 pub(super) struct Core {
     pub(super) common: Arc<Common>,
@@ -24,7 +27,13 @@ pub(super) struct Core {
     pub(super) resolve: Duration,
     /// In the order of `endpoints`, for those that are `https`.
     tls: Vec<Option<(ClientTls, ServerName<'static>)>>,
+    /// What the files of TLS held.
+    pub(super) tls_files: Option<FilesDigest>,
     targets: ArcSwap<Vec<Arc<Target>>>,
+    /// The addresses of those endpoints that are names, by their place.
+    known: Mutex<BTreeMap<usize, Vec<SocketAddr>>>,
+    /// Whether another is in force in its stead.
+    is_retired: AtomicBool,
     /// Whether all names were looked up once.
     resolved: watch::Sender<bool>,
 }
@@ -86,10 +95,13 @@ impl Core {
         let core = Self {
             common: Arc::new(common),
             tls: tls.collect::<Result<_, _>>()?,
+            tls_files: client.map(|client| client.files),
             endpoints,
             health: settings.health.clone(),
             resolve: settings.resolve.0,
             targets: ArcSwap::default(),
+            known: Mutex::default(),
+            is_retired: AtomicBool::new(false),
             resolved: watch::Sender::new(false),
         };
         core.set_addresses(&BTreeMap::new());
@@ -102,6 +114,52 @@ impl Core {
 
     pub(super) fn has_names(&self) -> bool {
         (self.endpoints.iter()).any(|endpoint| matches!(endpoint.place(), Place::Name { .. }))
+    }
+
+    pub(super) fn names(&self) -> Names {
+        let known = self.known.lock();
+        let mut endpoints = self.endpoints.iter().enumerate();
+        let is_missing = endpoints.any(|(index, endpoint)| {
+            matches!(endpoint.place(), Place::Name { .. }) && !known.contains_key(&index)
+        });
+        if is_missing {
+            Names::Missing
+        } else {
+            Names::Known
+        }
+    }
+
+    /// The name that is the endpoint at `index` has these addresses.
+    pub(super) fn found(&self, index: usize, addresses: Vec<SocketAddr>) {
+        let mut known = self.known.lock();
+        known.insert(index, addresses);
+        self.set_addresses(&known);
+    }
+
+    /// Begins with what `old` knows of the same names.
+    pub(super) fn take_over(&self, old: &Self) {
+        let mut known = self.known.lock();
+        let old_known = old.known.lock();
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let mut same = old.endpoints.iter();
+            let same = same.position(|other| other.place() == endpoint.place());
+            if let Some(found) = same.and_then(|same| old_known.get(&same)) {
+                known.insert(index, found.clone());
+            }
+        }
+        self.set_addresses(&known);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Another is in force: what is under way ends by itself, and nothing is kept.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+        for target in self.targets().iter() {
+            target.retire();
+        }
     }
 
     /// Sets the addresses of those endpoints that are names, by their place. Targets whose address
@@ -136,7 +194,13 @@ impl Core {
                 ));
             }
         }
+        for target in old.iter() {
+            if !targets.iter().any(|kept| Arc::ptr_eq(kept, target)) {
+                target.retire();
+            }
+        }
         self.targets.store(Arc::new(targets));
+        self.common.changed.notify_one();
     }
 
     /// All names were looked up once, with whatever outcome.
@@ -168,16 +232,29 @@ impl Core {
 
     /// Sets the gauge of each endpoint: 1 while one of its addresses is up.
     pub(super) fn publish(&self) {
+        if self.is_retired() {
+            return;
+        }
         let targets = self.targets();
         for endpoint in &self.endpoints {
             let is_up = (targets.iter())
                 .any(|target| Arc::ptr_eq(&target.endpoint, endpoint) && target.is_up());
-            metrics::gauge!(
-                "botguard_upstream_endpoint_up",
-                "upstream" => self.common.upstream.clone(),
-                "endpoint" => endpoint.to_string()
-            )
-            .set(if is_up { 1.0 } else { 0.0 });
+            self.set_gauge(endpoint, if is_up { 1.0 } else { 0.0 });
         }
+    }
+
+    /// Sets the gauge of its endpoints to 0, but for those that `remain`.
+    pub(super) fn unpublish(&self, remain: &[&Arc<Endpoint>]) {
+        let gone = (self.endpoints.iter()).filter(|endpoint| !remain.contains(endpoint));
+        gone.for_each(|endpoint| self.set_gauge(endpoint, 0.0));
+    }
+
+    fn set_gauge(&self, endpoint: &Endpoint, value: f64) {
+        metrics::gauge!(
+            "botguard_upstream_endpoint_up",
+            "upstream" => self.common.upstream.clone(),
+            "endpoint" => endpoint.to_string()
+        )
+        .set(value);
     }
 }

@@ -53,6 +53,10 @@ impl Sharing {
         }
     }
 
+    pub(super) fn max_streams(&self) -> usize {
+        self.max_streams.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::Relaxed)
     }
@@ -68,7 +72,7 @@ impl Stream {
         sender: &http2::SendRequest<RequestBody>,
         sharing: &Arc<Sharing>,
     ) -> Option<Self> {
-        let max_streams = sharing.max_streams.load(Ordering::Relaxed);
+        let max_streams = sharing.max_streams();
         let n_streams = &sharing.n_streams;
         let joined = n_streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
             (n < max_streams).then_some(n + 1)

@@ -2,6 +2,7 @@
 //! none, HTTP/2 ones while they have room. Makes none; `connect` does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -20,6 +21,8 @@ pub(super) struct Pool {
     /// The longest idle first.
     idle: Mutex<Vec<Idle>>,
     shared: Mutex<Vec<Shared>>,
+    /// Whether none is kept any more; looked at under the locks.
+    is_closed: AtomicBool,
 }
 
 struct Idle {
@@ -47,6 +50,7 @@ impl Pool {
             keep_connections,
             idle: Mutex::new(Vec::new()),
             shared: Mutex::new(Vec::new()),
+            is_closed: AtomicBool::new(false),
         }
     }
 
@@ -57,10 +61,13 @@ impl Pool {
 
     /// Lets others join a new HTTP/2 connection.
     pub(super) fn share(&self, stream: &Stream) {
-        self.shared.lock().push(Shared {
-            sender: stream.sender.clone(),
-            sharing: Arc::clone(stream.sharing()),
-        });
+        let mut shared = self.shared.lock();
+        if !self.is_closed.load(Ordering::Relaxed) {
+            shared.push(Shared {
+                sender: stream.sender.clone(),
+                sharing: Arc::clone(stream.sharing()),
+            });
+        }
     }
 
     /// A part of an HTTP/2 connection that has room.
@@ -97,9 +104,18 @@ impl Pool {
         }
         let since = Monotonic::read();
         let mut idle = self.idle.lock();
-        if idle.len() < self.keep_connections {
+        let is_closed = self.is_closed.load(Ordering::Relaxed);
+        if idle.len() < self.keep_connections && !is_closed {
             idle.push(Idle { sender, since });
         }
+    }
+
+    /// Closes all that have no request, and keeps none from now on: an HTTP/2 one ends with the last
+    /// of its requests.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.idle.lock().clear();
+        self.shared.lock().clear();
     }
 
     /// Closes connections that were idle for too long, and forgets those that are closed.

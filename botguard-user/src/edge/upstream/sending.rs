@@ -38,9 +38,17 @@ pub(super) struct Times {
 pub(super) enum Outcome {
     Answered(Response<ResponseBody>),
     /// Nothing of the request was sent, or it may be sent a second time.
-    NotSent(Request<RequestBody>, UpstreamFailure),
+    NotSent(Unsent),
     /// Some of it may have been.
     Failed(UpstreamFailure),
+}
+
+/// A request that may be offered to another target.
+pub(super) struct Unsent {
+    pub(super) request: Request<RequestBody>,
+    /// Where it was not sent.
+    pub(super) target: Arc<Target>,
+    pub(super) why: UpstreamFailure,
 }
 
 impl Sending {
@@ -56,7 +64,13 @@ impl Sending {
         loop {
             let (mut channel, age) = match target.channel(self.need, oldest).await {
                 Ok(found) => found,
-                Err(error) => return Outcome::NotSent(request, error.into()),
+                Err(error) => {
+                    return Outcome::NotSent(Unsent {
+                        request,
+                        target,
+                        why: error.into(),
+                    });
+                }
             };
             address(&mut request, &channel, &target);
             // hyper keeps nothing of what it has written.
@@ -88,8 +102,12 @@ impl Sending {
                     }
                     request = unsent;
                 }
-                (Some(unsent), Age::New) => {
-                    return Outcome::NotSent(unsent, UpstreamFailure::Broken(error.into_error()));
+                (Some(request), Age::New) => {
+                    return Outcome::NotSent(Unsent {
+                        request,
+                        target,
+                        why: UpstreamFailure::Broken(error.into_error()),
+                    });
                 }
                 (None, _) if self.flow.is_broken() => {
                     return Outcome::Failed(UpstreamFailure::ClientBroke);

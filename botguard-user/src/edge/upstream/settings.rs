@@ -50,11 +50,12 @@ pub struct UpstreamSettings {
     /// Longest time in which neither body makes progress.
     #[serde(default = "five_minutes")]
     pub idle_timeout: Span,
-    /// Most requests at a time to one endpoint; with HTTP/2, which carries 100 requests on one
-    /// connection, most connections. Without it there is no limit but the listener's.
+    /// Most requests at a time to one endpoint; with HTTP/2, whose connections carry 100 requests
+    /// each or as many as the application allows, most connections. Without it there is no limit but
+    /// the listener's.
     #[serde(default)]
     pub max_connections: Option<u32>,
-    /// Longest time that a request waits where all endpoints have `max_connections`; then 503.
+    /// Longest time that a request waits for any endpoint where all have `max_connections`; then 503.
     #[serde(default = "one_second")]
     pub queue_timeout: Span,
     /// Connections that are kept for further requests.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::balance::Candidate;
@@ -14,8 +14,9 @@ use super::connect::{Address, Channel, Connector, Need};
 use super::endpoint::{Endpoint, Protocol};
 use super::failure::ConnectError;
 use super::health::{Availability, Health, Thresholds};
-use super::http2::MAX_STREAMS;
+use super::places::{Kind, Places};
 use super::pool::Pool;
+use super::queue::Queue;
 use crate::words::clock::Monotonic;
 
 /// What all targets of one upstream have in common.
@@ -28,6 +29,8 @@ pub(super) struct Common {
     pub(super) thresholds: Thresholds,
     /// Told when a target goes up or down.
     pub(super) changed: Notify,
+    /// Who waits for a place at any of them.
+    pub(super) queue: Queue,
 }
 
 /// One address of an endpoint.
@@ -36,6 +39,7 @@ pub(super) struct Target {
     pub(super) endpoint: Arc<Endpoint>,
     connector: Connector,
     n_requests: AtomicUsize,
+    /// `None` where there is no limit.
     places: Option<Places>,
     pool: Pool,
     /// Whether HTTP/2 was spoken last.
@@ -46,11 +50,6 @@ pub(super) struct Target {
     /// 0 while it is up, `u64::MAX` while it is down, else the end of its ejection in nanoseconds
     /// since boot: what [`Standing`] comes to, to be read without its lock.
     blocked_until: AtomicU64,
-}
-
-struct Places {
-    http1: Arc<Semaphore>,
-    http2: Arc<Semaphore>,
 }
 
 struct Standing {
@@ -68,8 +67,8 @@ enum Told {
 /// A request's place at a target.
 pub(super) struct Place {
     target: Arc<Target>,
-    /// `None` where there is no limit.
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Of those that are counted.
+    kind: Option<Kind>,
 }
 
 impl Place {
@@ -80,7 +79,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.target.n_requests.fetch_sub(1, Ordering::Relaxed);
+        let target = &self.target;
+        target.n_requests.fetch_sub(1, Ordering::Relaxed);
+        if let (Some(kind), Some(places)) = (self.kind, &target.places) {
+            places.give_back(kind);
+            target.common.queue.serve(target);
+        }
     }
 }
 
@@ -109,20 +113,14 @@ pub(super) enum Age {
 
 impl Target {
     pub(super) fn new(common: Arc<Common>, endpoint: Arc<Endpoint>, connector: Connector) -> Self {
-        let places = common.max_connections.map(|max| Places {
-            http1: Arc::new(Semaphore::new(places(max as usize))),
-            http2: Arc::new(Semaphore::new(places(
-                (max as usize).saturating_mul(MAX_STREAMS as usize),
-            ))),
-        });
         let pool = Pool::new(common.keep_idle, common.keep_connections);
         Self {
             speaks_http2: AtomicBool::new(connector.protocol == Protocol::H2c),
+            places: common.max_connections.map(Places::new),
             common,
             endpoint,
             connector,
             n_requests: AtomicUsize::new(0),
-            places,
             pool,
             opening: tokio::sync::Mutex::new(()),
             standing: Mutex::new(Standing {
@@ -147,38 +145,27 @@ impl Target {
 
     /// A place for a request, if one is free.
     pub(super) fn try_enter(self: &Arc<Self>, need: Need) -> Option<Place> {
-        let permit = match self.free_places(need) {
-            Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
+        let kind = self.places.as_ref().map(|places| {
+            let kind = self.kind(need);
+            places.take(kind).then_some(kind)
+        });
+        let kind = match kind {
+            Some(taken) => Some(taken?),
             None => None,
         };
-        Some(self.place(permit))
-    }
-
-    /// A place for a request, waited for.
-    pub(super) async fn enter(self: &Arc<Self>, need: Need) -> Option<Place> {
-        let permit = match self.free_places(need) {
-            Some(places) => Some(Arc::clone(places).acquire_owned().await.ok()?),
-            None => None,
-        };
-        Some(self.place(permit))
-    }
-
-    /// An upgrade has an HTTP/1.1 connection to itself, whatever others share.
-    fn free_places(&self, need: Need) -> Option<&Arc<Semaphore>> {
-        self.places.as_ref().map(|places| {
-            if need == Need::Any && self.speaks_http2.load(Ordering::Relaxed) {
-                &places.http2
-            } else {
-                &places.http1
-            }
+        self.n_requests.fetch_add(1, Ordering::Relaxed);
+        Some(Place {
+            target: Arc::clone(self),
+            kind,
         })
     }
 
-    fn place(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> Place {
-        self.n_requests.fetch_add(1, Ordering::Relaxed);
-        Place {
-            target: Arc::clone(self),
-            _permit: permit,
+    /// An upgrade has an HTTP/1.1 connection to itself, whatever others share.
+    fn kind(&self, need: Need) -> Kind {
+        if need == Need::Any && self.speaks_http2.load(Ordering::Relaxed) {
+            Kind::Http2
+        } else {
+            Kind::Http1
         }
     }
 
@@ -195,7 +182,7 @@ impl Target {
         if need == Need::Upgrade && self.connector.protocol == Protocol::H2c {
             return Err(ConnectError::NoUpgrade);
         }
-        let shares = need == Need::Any && self.speaks_http2.load(Ordering::Relaxed);
+        let shares = self.kind(need) == Kind::Http2;
         if oldest == Age::Used {
             let kept = if shares {
                 self.pool.join().map(Channel::Http2)
@@ -258,6 +245,9 @@ impl Target {
             Channel::Http2(stream) => {
                 self.speaks_http2.store(true, Ordering::Relaxed);
                 self.pool.share(stream);
+                if let Some(places) = &self.places {
+                    places.set_streams(stream.sharing().max_streams());
+                }
             }
             Channel::Http1(_) if need == Need::Any => {
                 self.speaks_http2.store(false, Ordering::Relaxed);
@@ -269,6 +259,11 @@ impl Target {
     /// Closes connections that were idle for too long.
     pub(super) fn sweep(&self, now: Monotonic) {
         self.pool.sweep(now);
+    }
+
+    /// It gets no further requests: closes what has none.
+    pub(super) fn retire(&self) {
+        self.pool.close();
     }
 
     /// What a check found.
@@ -342,8 +337,4 @@ impl Candidate for Arc<Target> {
     fn load(&self) -> usize {
         self.n_requests.load(Ordering::Relaxed)
     }
-}
-
-fn places(wanted: usize) -> usize {
-    wanted.min(Semaphore::MAX_PERMITS)
 }

@@ -1,8 +1,6 @@
 //! What an upstream does of its own accord, aside from requests: checks its targets, looks its
 //! names up, closes connections that are idle. Ends with the token.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::Channel;
 use super::core::Core;
-use super::endpoint::{Place, Protocol};
+use super::endpoint::Protocol;
+use super::names;
 use super::settings::HealthSettings;
 use super::target::Target;
 use super::transfer::RequestBody;
@@ -27,7 +26,7 @@ pub(super) fn spawn(core: &Arc<Core>, token: &CancellationToken) {
     };
     run(Box::pin(tidy(Arc::clone(core))));
     if core.has_names() {
-        run(Box::pin(resolve(Arc::clone(core))));
+        run(Box::pin(names::resolve(Arc::clone(core))));
     }
     if let Some(health) = &core.health {
         run(Box::pin(check(Arc::clone(core), health.clone())));
@@ -45,6 +44,8 @@ async fn tidy(core: Arc<Core>) {
         for target in core.targets().iter() {
             target.refresh();
             target.sweep(now);
+            // It may be new, or up again.
+            core.common.queue.serve(target);
         }
         core.publish();
     }
@@ -98,51 +99,6 @@ async fn passes(target: &Target, path: &str) -> bool {
     response.is_ok_and(|response| response.status().is_success())
 }
 
-async fn resolve(core: Arc<Core>) {
-    let mut known = BTreeMap::new();
-    let mut ticks = ticks(core.resolve);
-    loop {
-        ticks.tick().await;
-        let mut lookups = JoinSet::new();
-        for (index, endpoint) in core.endpoints.iter().enumerate() {
-            if let Place::Name { host, port } = endpoint.place() {
-                let (host, port) = (host.clone(), *port);
-                lookups.spawn(async move { (index, addresses(&host, port).await) });
-            }
-        }
-        while let Some(found) = lookups.join_next().await {
-            // A look-up that panicked is one that found nothing.
-            let Ok((index, found)) = found else { continue };
-            match found {
-                Ok(found) if !found.is_empty() => {
-                    known.insert(index, found);
-                    core.set_addresses(&known);
-                }
-                // What was known stays.
-                outcome => {
-                    let error = outcome.err().map(|error| error.to_string());
-                    let endpoint = core.endpoints.get(index).map(ToString::to_string);
-                    tracing::warn!(
-                        upstream = core.common.upstream,
-                        endpoint,
-                        error,
-                        "the endpoint's name cannot be looked up"
-                    );
-                }
-            }
-        }
-        core.set_resolved();
-    }
-}
-
-async fn addresses(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
-    let found = tokio::net::lookup_host((host, port)).await?;
-    let mut addresses: Vec<_> = found.take(MAX_ADDRESSES).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses)
-}
-
 fn ticks(period: Duration) -> tokio::time::Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,6 +106,3 @@ fn ticks(period: Duration) -> tokio::time::Interval {
 }
 
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Of one name; more would not fit into a DNS answer over UDP either.
-const MAX_ADDRESSES: usize = 64;

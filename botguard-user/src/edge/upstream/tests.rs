@@ -7,11 +7,12 @@ use http::header::CONNECTION;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::sending::Unsent;
 use super::target::{Age, Occupancy};
 use super::*;
 use crate::words::clock::Monotonic;
 
-fn upstreams(lines: &str) -> Result<Upstreams, UpstreamError> {
+pub(super) fn upstreams(lines: &str) -> Result<Upstreams, UpstreamError> {
     let settings: UpstreamSettings = toml::from_str(lines).unwrap();
     Upstreams::new(&BTreeMap::from([("app".to_owned(), settings)]))
 }
@@ -256,7 +257,11 @@ async fn a_protocol_is_switched_over_http1_alone() {
     assert_eq!(app.core.targets()[0].n_idle(), 0);
 
     let (_app, outcome) = send(format!("h2c://{address}")).await;
-    let Outcome::NotSent(_, UpstreamFailure::NoUpgrade) = outcome else {
+    let Outcome::NotSent(Unsent {
+        why: UpstreamFailure::NoUpgrade,
+        ..
+    }) = outcome
+    else {
         panic!("sent");
     };
 }
@@ -310,6 +315,53 @@ async fn connections_that_are_idle_for_too_long_are_closed() {
         let end = timeout(std::time::Duration::from_secs(10), closed.recv()).await;
         end.expect("still open").unwrap();
     }
+}
+
+/// An application that keeps what it accepts, and tells when one of them ends.
+async fn ending() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, ended) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let mut sent = Vec::new();
+                tcp.read_to_end(&mut sent).await.unwrap();
+                // A test that has ended does not listen any more.
+                let _unheard: Result<(), _> = sender.send(());
+            });
+        }
+    });
+    (address, ended)
+}
+
+#[tokio::test]
+async fn nothing_is_kept_where_a_name_is_not_any_more() {
+    let (address, mut ended) = ending().await;
+    let app = upstreams("endpoints = ['http://a']").unwrap();
+    let app = app.named("app").unwrap();
+    app.core.found(0, vec![address]);
+    let target = Arc::clone(&app.core.targets()[0]);
+    let occupied = async || {
+        let place = target.try_enter(Need::Any).unwrap();
+        let (channel, _) = target.channel(Need::Any, Age::New).await.unwrap();
+        Occupancy { place, channel }
+    };
+    let (idle, busy) = (occupied().await, occupied().await);
+    idle.release();
+    assert_eq!(target.n_idle(), 1);
+    // The same again, and it stays.
+    app.core.found(0, vec![address]);
+    assert_eq!(target.n_idle(), 1);
+
+    app.core.found(0, vec!["192.0.2.1:80".parse().unwrap()]);
+    assert_eq!(target.n_idle(), 0);
+    let patience = std::time::Duration::from_secs(10);
+    timeout(patience, ended.recv()).await.expect("still open");
+    assert!(ended.try_recv().is_err());
+    busy.release();
+    timeout(patience, ended.recv()).await.expect("still open");
 }
 
 /// Accepts, and goes no further; the connections, as they come.

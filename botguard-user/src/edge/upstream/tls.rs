@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
@@ -20,6 +21,23 @@ pub(super) struct ClientTls {
     /// Offers HTTP/1.1 alone, which upgrades need.
     pub(super) http1: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    pub(super) files: FilesDigest,
+}
+
+/// What the files of `tls` held just before they were read. One that changed in between is found
+/// to differ by the next reload, though it does not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct FilesDigest([Option<[u8; 32]>; 3]);
+
+impl FilesDigest {
+    fn of(settings: &UpstreamTlsSettings) -> Self {
+        let files = [&settings.ca, &settings.client_cert, &settings.client_key];
+        Self(files.map(|file| {
+            // One that cannot be read is found so when it is read in earnest.
+            let held = std::fs::read(file.as_ref()?).ok()?;
+            digest(&SHA256, &held).as_ref().try_into().ok()
+        }))
+    }
 }
 
 /// `tls` of an upstream that cannot be used. The configuration's fault, or the host's.
@@ -47,6 +65,7 @@ impl ClientTls {
     ///
     /// Errors: [`TlsError`].
     pub(super) fn load(settings: &UpstreamTlsSettings) -> Result<Self, TlsError> {
+        let files = FilesDigest::of(settings);
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Unusable)?
@@ -68,6 +87,7 @@ impl ClientTls {
             any: Arc::new(config),
             http1,
             server_name: server_name.transpose()?,
+            files,
         })
     }
 
