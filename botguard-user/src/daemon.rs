@@ -13,11 +13,13 @@ pub mod pipeline;
 
 mod certificates;
 mod check;
+mod commands;
 mod crawler_lookups;
 mod data_files;
 mod handover;
 mod memory;
 mod notify;
+mod relay;
 mod reload;
 mod reserved;
 mod running;
@@ -32,16 +34,18 @@ use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::edge::listener::Inherited;
 use crate::settings::{Loaded, SettingsError};
+use crate::words::clock::Now;
 
-use self::handover::{Handles, Successor};
+use self::handover::{Offer, Successor};
 use self::notify::Message;
+use self::relay::Inbox;
 use self::start::Started;
 
 pub use check::{CheckReport, check};
@@ -107,7 +111,7 @@ impl StartError {
 pub enum Succession {
     /// There must be none.
     First,
-    /// It hands over its listening sockets and ends; there may be none.
+    /// It hands over its listening sockets, and ends with its connections; there may be none.
     TakeOver,
 }
 
@@ -142,7 +146,14 @@ async fn serve(
     } = start::start(loaded, succession, inherited).await?;
 
     let shutdown = CancellationToken::new();
-    let offer = tokio::spawn(offer_handover(handover, shutdown.clone()));
+    let inbox = Inbox::new(Arc::clone(&daemon.audit));
+    let services = daemon.services.clone();
+    let offer = Offer {
+        handles: Arc::new(move || services.handles()),
+        commands: daemon.commands.clone(),
+        inbox: inbox.clone(),
+    };
+    let offer = tokio::spawn(offer_handover(handover, offer, shutdown.clone()));
     let admin_shutdown = CancellationToken::new();
     let operator: Arc<dyn admin::socket::Operator> = Arc::clone(&daemon) as _;
     let pages: Arc<dyn admin::http::Pages> = Arc::clone(&daemon) as _;
@@ -182,8 +193,13 @@ async fn serve(
     tracing::info!(addresses = ?daemon.bound(), "ready");
     daemon.manager.tell(Message::Ready);
     let longest = daemon.started_with.drain.0;
-    let serving = tokio::spawn(listeners.serve(edge, shutdown, longest));
-    let successor = drain(&daemon, serving, offer).await;
+    let mut serving = tokio::spawn(listeners.serve(edge, shutdown, longest));
+    // Ends with every shutdown. One that panicked has been printed, and handed nothing over.
+    let successor = offer.await.ok().flatten();
+    if successor.is_none() {
+        daemon.manager.tell(Message::Stopping);
+        log_end((&mut serving).await);
+    }
 
     // The admin side goes last: an operator can watch the drain.
     admin_shutdown.cancel();
@@ -192,20 +208,29 @@ async fn serve(
             tracing::error!(%error, "background task");
         }
     }
-    // The last reference: store and audit log write what is queued as they are dropped.
+    inbox.close().await;
+    let giving = Arc::clone(&daemon);
+    if let Err(error) = tokio::task::spawn_blocking(move || giving.give_up()).await {
+        tracing::error!(%error, "store and audit log");
+    }
+    if let Some(successor) = successor {
+        // All is given up: the next daemon goes on with its start.
+        drop(successor);
+        serve_to_end(&daemon, serving).await;
+    }
+    // The last reference: records that are on their way to the next daemon get there.
     drop(daemon);
-    // All is given up: the next daemon goes on with its start.
-    drop(successor);
     tracing::info!("stopped; the kernel filter stays");
     Ok(())
 }
 
 /// Ends, and `shutdown` with it, when the next daemon has taken the sockets.
 async fn offer_handover(
-    (door, handles): (UnixListener, Handles),
+    door: UnixListener,
+    offer: Offer,
     shutdown: CancellationToken,
 ) -> Option<Successor> {
-    let successor = handover::serve(door, handles, shutdown.clone()).await;
+    let successor = handover::serve(door, offer, shutdown.clone()).await;
     if successor.is_some() {
         tracing::info!("another daemon has taken over the listening sockets");
     }
@@ -213,34 +238,28 @@ async fn offer_handover(
     successor
 }
 
-/// Waits for the shutdown and lets `serving` run to its end; for no longer than [`HANDOVER_DRAIN`]
-/// where somebody waits for it.
-async fn drain(
-    daemon: &running::Daemon,
-    mut serving: JoinHandle<()>,
-    offer: JoinHandle<Option<Successor>>,
-) -> Option<Successor> {
-    // Ends with every shutdown. One that panicked has been printed, and handed nothing over.
-    let successor = offer.await.ok().flatten();
-    let ended = match successor {
-        None => {
-            daemon.manager.tell(Message::Stopping);
-            serving.await
-        }
-        // The service manager hears from the next daemon.
-        Some(_) => match timeout(HANDOVER_DRAIN, &mut serving).await {
-            Ok(ended) => ended,
-            Err(_elapsed) => {
-                let n_connections = daemon.connections.close_all().count();
-                tracing::warn!(n_connections, "the next daemon waits; closing what is left");
-                serving.await
+/// The connections that are left have their time, `drain`, though the next daemon runs. The service
+/// manager hears from that one.
+async fn serve_to_end(daemon: &running::Daemon, mut serving: JoinHandle<()>) {
+    let n_connections = daemon.connections.count();
+    tracing::info!(n_connections, "given up; what is open is served to its end");
+    let mut second = interval(Duration::from_secs(1));
+    loop {
+        // Both are cancellation-safe.
+        tokio::select! {
+            ended = &mut serving => return log_end(ended),
+            _ = second.tick() => {
+                daemon.pipeline.record_lasting(Now::read());
+                daemon.metrics.upkeep();
             }
-        },
-    };
+        }
+    }
+}
+
+fn log_end(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "listeners");
     }
-    successor
 }
 
 /// Memory holds keys, cookies and tokens of requests in flight: no core of it is ever written,
@@ -261,9 +280,6 @@ fn raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
-
-/// New connections wait for as long; clients and load balancers give up after some ten seconds.
-const HANDOVER_DRAIN: Duration = Duration::from_secs(5);
 
 /// The signals that the daemon knows.
 struct Signals {

@@ -56,8 +56,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// `off`, `log` or `enforce`: upper bound for every route and for the kernel.
     pub mode: Mode,
-    /// How long requests that run when the daemon is told to stop may go on; what is left is then
-    /// closed. Service managers kill after 90 s.
+    /// How long requests that run when the daemon is told to stop, or has handed over to the next
+    /// one, may go on; what is left is then closed. Service managers kill after 90 s.
     pub drain: Span,
     /// `[admin]`
     pub admin: AdminSettings,

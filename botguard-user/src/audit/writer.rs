@@ -85,7 +85,7 @@ impl AuditLog {
         unrecorded: Unrecorded,
     ) -> io::Result<Self> {
         let mut writer = Writer {
-            appender: appender?,
+            sink: Sink::File(Box::new(appender?)),
             health: Arc::clone(&health),
         };
         let (queue, commands) = sync_channel(QUEUE_RECORDS);
@@ -144,6 +144,15 @@ impl AuditLog {
         let _flushed: Result<(), _> = flushed.recv();
     }
 
+    /// Gives up the file, once what was queued is in it. Every record from here on goes to `outlet`,
+    /// in the writer's thread.
+    pub fn hand_over(&self, outlet: Box<dyn Outlet>) {
+        let (done, given_up) = sync_channel(1);
+        self.command(Command::HandOver(outlet, done));
+        // As in `flush`.
+        let _given_up: Result<(), _> = given_up.recv();
+    }
+
     /// Records lost since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
@@ -188,11 +197,49 @@ enum Command {
     Append(Wall, Event),
     Reopen,
     Flush(SyncSender<()>),
+    HandOver(Box<dyn Outlet>, SyncSender<()>),
+}
+
+/// Takes records in place of the file.
+pub trait Outlet: Send {
+    /// Passes a record on; may block until somebody takes it.
+    ///
+    /// Errors: nobody does. It is lost, and counted.
+    fn pass(&mut self, at: Wall, event: Event) -> io::Result<()>;
 }
 
 struct Writer {
-    appender: Appender,
+    sink: Sink,
     health: Arc<Health>,
+}
+
+/// Where records go.
+enum Sink {
+    File(Box<Appender>),
+    Outlet(Box<dyn Outlet>),
+}
+
+impl Sink {
+    /// Errors: it is lost.
+    fn take(&mut self, at: Wall, event: Event) -> io::Result<()> {
+        match self {
+            Self::File(appender) => {
+                appender.append(at, event);
+                if appender.has_batch() {
+                    appender.write();
+                }
+                Ok(())
+            }
+            Self::Outlet(outlet) => outlet.pass(at, event),
+        }
+    }
+
+    /// Has the file do something, if it is still this process's.
+    fn file(&mut self, work: impl FnOnce(&mut Appender)) {
+        if let Self::File(appender) = self {
+            work(appender);
+        }
+    }
 }
 
 impl Writer {
@@ -202,9 +249,9 @@ impl Writer {
                 Ok(command) => self.obey(command),
                 Err(TryRecvError::Empty) => {
                     // Nothing more to gather: whoever follows the file sees it now.
-                    self.appender.write();
+                    self.sink.file(Appender::write);
                     let Ok(command) = commands.recv() else {
-                        return self.appender.close();
+                        return self.sink.file(Appender::close);
                     };
                     let is_record = matches!(command, Command::Append(..));
                     self.obey(command);
@@ -212,7 +259,7 @@ impl Writer {
                         gather();
                     }
                 }
-                Err(TryRecvError::Disconnected) => return self.appender.close(),
+                Err(TryRecvError::Disconnected) => return self.sink.file(Appender::close),
             }
         }
     }
@@ -221,14 +268,21 @@ impl Writer {
         match command {
             Command::Append(at, event) => {
                 self.health.dequeue();
-                self.appender.append(at, event);
-                if self.appender.has_batch() {
-                    self.appender.write();
+                if let Err(error) = self.sink.take(at, event) {
+                    self.health.lose(1);
+                    tracing::error!(%error, "an audit record is lost");
                 }
             }
-            Command::Reopen => self.appender.reopen(),
+            Command::Reopen => self.sink.file(Appender::reopen),
+            Command::HandOver(outlet, done) => {
+                self.sink.file(Appender::close);
+                // The file is closed before the answer.
+                self.sink = Sink::Outlet(outlet);
+                // As below.
+                let _sent: Result<(), _> = done.send(());
+            }
             Command::Flush(done) => {
-                self.appender.write_now();
+                self.sink.file(Appender::write_now);
                 // A caller that no longer waits does not need the answer.
                 let _sent: Result<(), _> = done.send(());
             }

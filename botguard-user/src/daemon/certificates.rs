@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::data_files::{Followed, Stamps};
 use crate::edge::listener::{ListenerSettings, Prepared};
@@ -15,32 +15,39 @@ use crate::edge::tls::{CertificateError, Certificates, Fresh};
 /// Those in force, by listener.
 #[derive(Debug)]
 pub(super) struct ServerCertificates {
-    listeners: Vec<(SocketAddr, Arc<Certificates>)>,
+    listeners: RwLock<Listeners>,
     files: Mutex<Followed>,
 }
+
+type Listeners = Vec<(SocketAddr, Arc<Certificates>)>;
 
 impl ServerCertificates {
     /// Those of `prepared`, whose files were as `stamps` before they were read.
     pub(super) fn new(prepared: &[Prepared], stamps: Stamps) -> Self {
-        let listeners = prepared.iter();
         Self {
-            listeners: listeners
-                .map(|listener| (listener.bind(), Arc::clone(listener.certificates())))
-                .collect(),
+            listeners: RwLock::new(prepared.iter().map(of).collect()),
             files: Mutex::new(Followed::new(stamps)),
         }
     }
 
-    /// Those of a new configuration come in force where the listener is the same. `stamps` as for
-    /// [`Self::new`].
+    /// Those of a new configuration come in force: where the listener is the same, in what it serves
+    /// with; those of new listeners are followed from here on. `stamps` as for [`Self::new`].
     pub(super) fn take_over(&self, prepared: &[Prepared], stamps: Stamps) {
         let mut files = self.files.lock();
-        for (bind, certificates) in &self.listeners {
-            let same = prepared.iter().find(|listener| listener.bind() == *bind);
-            if let Some(listener) = same {
-                certificates.take_over(listener.certificates());
-            }
+        let mut listeners = self.listeners.write();
+        let mut old = std::mem::take(&mut *listeners);
+        for listener in prepared {
+            let same = old.iter().position(|(bind, _)| *bind == listener.bind());
+            listeners.push(match same {
+                Some(same) => {
+                    let (bind, certificates) = old.remove(same);
+                    certificates.take_over(listener.certificates());
+                    (bind, certificates)
+                }
+                None => of(listener),
+            });
         }
+        drop(listeners);
         files.accept(stamps);
     }
 
@@ -73,20 +80,27 @@ impl ServerCertificates {
         self.files.lock().problem().map(str::to_owned)
     }
 
-    fn read(&self) -> Result<Vec<(&Certificates, Fresh)>, CertificateError> {
+    fn read(&self) -> Result<Vec<(Arc<Certificates>, Fresh)>, CertificateError> {
         let mut all = Vec::new();
-        for (_bind, certificates) in &self.listeners {
+        // Files are read without the lock.
+        let listeners = self.listeners.read().clone();
+        for (_bind, certificates) in listeners {
             if let Some(fresh) = certificates.read()? {
-                all.push((&**certificates, fresh));
+                all.push((certificates, fresh));
             }
         }
         Ok(all)
     }
 
     fn stamps(&self) -> Stamps {
-        let files = self.listeners.iter().flat_map(|(_, of)| of.files());
+        let listeners = self.listeners.read();
+        let files = listeners.iter().flat_map(|(_, of)| of.files());
         Stamps::of_files(files)
     }
+}
+
+fn of(listener: &Prepared) -> (SocketAddr, Arc<Certificates>) {
+    (listener.bind(), Arc::clone(listener.certificates()))
 }
 
 /// The files that `listeners` name, as they are now.

@@ -15,6 +15,7 @@ mod lists;
 mod memory;
 mod operator;
 mod recovered;
+mod released;
 mod spared;
 mod steady;
 
@@ -217,6 +218,9 @@ impl Enforcer {
 
     /// Carries out an automatic ban: list and kernel at once, the store by group commit.
     pub fn ban(&self, ban: BanProposal, now: Wall) -> BanOutcome {
+        if self.is_released() {
+            return BanOutcome::Refused(released::REASON.to_owned());
+        }
         if let Some(reason) = self.spared(ban.target) {
             return BanOutcome::Refused(reason);
         }

@@ -3,10 +3,12 @@
 //!
 //! ```text
 //! next:  "take over 1"            it has checked its configuration and read its files
+//! this:  waits for commands that run, or refuses: 65,535, and why
 //! this:  the sockets (SCM_RIGHTS) up to 64 at a time, each time with how many are to come
 //! next:  "taken"                  until then nothing has changed here
-//! this:  stops accepting, drains, gives up admin socket, store, kernel and audit log, closes
+//! this:  stops accepting, gives up admin socket, audit log, kernel and store, closes
 //! next:  goes on with its start   connections wait in the backlogs meanwhile
+//! this:  serves what it still has; its records go to the next one (`relay`)
 //! ```
 //!
 //! One process at a time has the store, the pins and the audit log; both never have. Who may connect
@@ -21,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -29,8 +30,20 @@ use rustix::net::{
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-/// What this daemon listens on.
-pub(super) type Handles = Arc<Mutex<Vec<OwnedFd>>>;
+use super::commands::{Commands, Paused};
+use super::relay::{self, Inbox};
+
+/// Further handles of what this daemon listens on, at the time of the call.
+pub(super) type Handles = Arc<dyn Fn() -> io::Result<Vec<OwnedFd>> + Send + Sync>;
+
+/// What comes in at the door, and what it needs.
+pub(super) struct Offer {
+    pub(super) handles: Handles,
+    /// None is cut off by a handover.
+    pub(super) commands: Commands,
+    /// Records of daemons before this one.
+    pub(super) inbox: Inbox,
+}
 
 /// The sockets could not be taken over. The running daemon goes on, unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -64,16 +77,19 @@ pub enum HandoverError {
 const REQUEST: &str = "take over 1\n";
 const TAKEN: &str = "taken\n";
 
-/// Longer than any answer takes on this host.
+/// In place of a number of sockets: why there will be none follows.
+const REFUSED: u16 = u16::MAX;
+
+/// Longer than any answer takes on this host, and longer than commands are waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than a daemon drains and closes its store for.
+/// Longer than a daemon writes its last records, fills its kernel tables, and closes its store for.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The kernel takes up to 253 in one message (SCM_MAX_FD).
 const BATCH: usize = 64;
 
-fn path(state_dir: &Path) -> PathBuf {
+pub(super) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("handover.sock")
 }
 
@@ -97,12 +113,18 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// The daemon that has taken over. It waits until this is dropped.
 #[derive(Debug)]
-pub(super) struct Successor(#[expect(dead_code, reason = "closed by its drop")] UnixStream);
+pub(super) struct Successor {
+    #[expect(dead_code, reason = "closed by its drop")]
+    stream: UnixStream,
+    /// No command begins any more.
+    #[expect(dead_code, reason = "given back by its drop")]
+    commands: Paused,
+}
 
-/// Waits for the next daemon and hands `handles` to it; `None` if `shutdown` came first.
+/// Waits for the next daemon and hands the sockets to it; `None` if `shutdown` came first.
 pub(super) async fn serve(
     listener: UnixListener,
-    handles: Handles,
+    offer: Offer,
     shutdown: CancellationToken,
 ) -> Option<Successor> {
     loop {
@@ -118,16 +140,13 @@ pub(super) async fn serve(
             }
             stream.into_std()
         });
-        let handles = Arc::clone(&handles);
-        let handed = match asked {
-            Ok(stream) => tokio::task::spawn_blocking(move || hand_over(stream, &handles))
-                .await
-                .map_err(io::Error::other)
-                .and_then(|handed| handed),
+        let answered = match asked {
+            Ok(stream) => answer(stream, &offer).await,
             Err(error) => Err(error),
         };
-        match handed {
-            Ok(successor) => return Some(successor),
+        match answered {
+            Ok(Some(successor)) => return Some(successor),
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "somebody asked for the listening sockets and did not take them");
                 tokio::time::sleep(PAUSE).await;
@@ -136,33 +155,61 @@ pub(super) async fn serve(
     }
 }
 
+async fn answer(stream: UnixStream, offer: &Offer) -> io::Result<Option<Successor>> {
+    let (stream, asked) = blocking(move || {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+        let asked = read_line(&stream)?;
+        Ok((stream, asked))
+    })
+    .await?;
+    match asked.as_str() {
+        REQUEST => {}
+        relay::REQUEST => return offer.inbox.open(stream).map(|()| None),
+        other => return Err(unexpected(other, REQUEST)),
+    }
+    let Some(commands) = offer.commands.pause().await else {
+        let reason = "a command is being carried out; try again when it has ended";
+        blocking(move || refuse(&stream, reason)).await?;
+        return Err(io::Error::other(reason));
+    };
+    let handles = Arc::clone(&offer.handles);
+    blocking(move || {
+        send(&stream, &handles()?)?;
+        match read_line(&stream)? {
+            line if line == TAKEN => Ok(Some(Successor { stream, commands })),
+            other => Err(unexpected(&other, TAKEN)),
+        }
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other)?
+}
+
 /// After a request that failed: a lack of descriptors would spin here otherwise.
 const PAUSE: Duration = Duration::from_millis(100);
 
-fn hand_over(stream: UnixStream, handles: &Mutex<Vec<OwnedFd>>) -> io::Result<Successor> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    expect_line(&stream, REQUEST)?;
-    // Held, so that a listener that comes or goes is either handed over or not known at all.
-    let handles = handles.lock();
-    send(&stream, &handles)?;
-    expect_line(&stream, TAKEN)?;
-    Ok(Successor(stream))
-}
-
-fn expect_line(stream: &UnixStream, expected: &str) -> io::Result<()> {
+fn read_line(stream: &UnixStream) -> io::Result<String> {
     let mut line = String::new();
     // Not beyond the line: nothing follows it before the answer.
     BufReader::new(stream.take(64)).read_line(&mut line)?;
-    match line == expected {
-        true => Ok(()),
-        false => Err(io::Error::other(format!(
-            "`{}` instead of `{}`",
-            line.escape_debug(),
-            expected.trim()
-        ))),
-    }
+    Ok(line)
+}
+
+fn unexpected(line: &str, expected: &str) -> io::Error {
+    let (line, expected) = (line.escape_debug(), expected.trim());
+    io::Error::other(format!("`{line}` instead of `{expected}`"))
+}
+
+fn refuse(mut stream: &UnixStream, reason: &str) -> io::Result<()> {
+    stream.write_all(&REFUSED.to_le_bytes())?;
+    stream.write_all(reason.as_bytes())
 }
 
 fn send(stream: &UnixStream, handles: &[OwnedFd]) -> io::Result<()> {
@@ -188,7 +235,7 @@ fn send(stream: &UnixStream, handles: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-fn receive(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
+fn receive(mut stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
     let mut handles = Vec::new();
     loop {
         let mut count = [0; 2];
@@ -208,8 +255,14 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
                 handles.extend(received);
             }
         }
-        if u16::from_le_bytes(count) == 0 {
-            return Ok(handles);
+        match u16::from_le_bytes(count) {
+            0 => return Ok(handles),
+            REFUSED => {
+                let mut reason = String::new();
+                stream.read_to_string(&mut reason)?;
+                return Err(io::Error::other(reason));
+            }
+            _ => {}
         }
     }
 }
@@ -279,7 +332,17 @@ impl Predecessor {
 mod tests {
     use std::net::{SocketAddr, TcpListener};
 
+    use parking_lot::Mutex;
+
     use super::*;
+
+    fn offer(handles: Vec<OwnedFd>) -> Offer {
+        Offer {
+            handles: Arc::new(move || handles.iter().map(OwnedFd::try_clone).collect()),
+            commands: Commands::default(),
+            inbox: Inbox::test(),
+        }
+    }
 
     fn listening(count: usize) -> (Vec<OwnedFd>, Vec<SocketAddr>) {
         let sockets = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -322,11 +385,7 @@ mod tests {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         let (handles, expected) = listening(2);
-        let serving = tokio::spawn(serve(
-            listener,
-            Arc::new(Mutex::new(handles)),
-            CancellationToken::new(),
-        ));
+        let serving = tokio::spawn(serve(listener, offer(handles), CancellationToken::new()));
         // Who asks for something else, or goes away, changes nothing.
         let next = tokio::task::spawn_blocking(move || {
             for wrong in ["take over 9\n", "", REQUEST] {
@@ -355,13 +414,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_command_that_does_not_end_keeps_the_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().to_owned();
+        let mut offer = offer(vec![]);
+        offer.commands = Commands::waiting(Duration::from_millis(1));
+        let commands = offer.commands.clone();
+        let running = commands.begin().unwrap();
+        let listener = bind(&state_dir).unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, offer, shutdown.clone()));
+        let asking = tokio::task::spawn_blocking(move || take_over(&state_dir));
+        let error = asking.await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("a command is being carried out"), "{error}");
+        assert!(commands.begin().is_some(), "it goes on");
+        drop(running);
+        shutdown.cancel();
+        assert!(serving.await.unwrap().is_none());
+    }
+
+    #[tokio::test]
     async fn a_shutdown_ends_the_offer() {
         let folder = tempfile::tempdir().unwrap();
         let shutdown = CancellationToken::new();
         let listener = bind(folder.path()).unwrap();
         // In place of one that is left over.
         drop(bind(folder.path()).unwrap());
-        let serving = tokio::spawn(serve(listener, Handles::default(), shutdown.clone()));
+        let serving = tokio::spawn(serve(listener, offer(vec![]), shutdown.clone()));
         shutdown.cancel();
         assert!(serving.await.unwrap().is_none());
     }

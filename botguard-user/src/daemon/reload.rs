@@ -9,9 +9,9 @@ use super::data_files::{self, AllStamps, Data, Stamps};
 use super::pipeline::View;
 use super::reserved;
 use super::running::Daemon;
-use super::surroundings::{Lookup, guard};
+use super::surroundings::{Lookup, guard, local_listeners};
 use crate::admin::protocol::Done;
-use crate::edge::listener::{ListenerSettings, Prepared};
+use crate::edge::listener::{self, ListenerSettings, Prepared};
 use crate::edge::trust::Trust;
 use crate::engine::policy::Policy;
 use crate::settings::{Loaded, Settings, policy_hash};
@@ -84,8 +84,13 @@ impl Fresh {
         &self.data.stamps
     }
 
-    /// Takes effect.
-    pub(super) fn swap(self, daemon: &Daemon) {
+    /// What is to listen.
+    pub(super) fn listeners(&self) -> &[Prepared] {
+        &self.listeners
+    }
+
+    /// Takes effect; `bound` are the sockets of listeners that are new. Says which come and go.
+    pub(super) fn swap(self, daemon: &Daemon, bound: listener::Fresh) -> Vec<String> {
         let settings = &self.loaded.settings;
         daemon
             .enforcer
@@ -113,9 +118,46 @@ impl Fresh {
         }
         daemon.trust.store(Arc::new(Trust::new(&settings.trust)));
         (daemon.certificates).take_over(&self.listeners, self.certificate_stamps);
-        daemon.services.replace(self.listeners);
+        let moved = move_listeners(daemon, self.listeners, bound);
         daemon.loaded.store(Arc::new(self.loaded));
+        moved
     }
+}
+
+/// Opens what is new and closes what is gone; kernel and service manager follow.
+fn move_listeners(daemon: &Daemon, prepared: Vec<Prepared>, bound: listener::Fresh) -> Vec<String> {
+    let opened = bound.addresses();
+    let before = daemon.bound();
+    // Those that go are guarded until they are gone, those that come before they accept.
+    let all: Vec<_> = before.iter().chain(&opened).copied().collect();
+    if !opened.is_empty() {
+        daemon.enforcer.set_listeners(&local_listeners(&all));
+    }
+    let closed = daemon.services.replace(prepared, bound);
+    if opened.is_empty() && closed.is_empty() {
+        return Vec::new();
+    }
+    let addresses = daemon.bound();
+    daemon.enforcer.set_listeners(&local_listeners(&addresses));
+    for address in &closed {
+        daemon.manager.forget(*address);
+    }
+    match daemon.services.handles() {
+        Ok(handles) => {
+            for (address, handle) in addresses.iter().zip(&handles) {
+                if opened.contains(address) {
+                    daemon.manager.keep(*address, handle);
+                }
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the service manager does not keep the new sockets");
+        }
+    }
+    let opened = (opened.iter()).map(|address| format!("listens on {address}"));
+    let closed = (closed.iter())
+        .map(|address| format!("closed {address}; its connections end by themselves"));
+    opened.chain(closed).collect()
 }
 
 /// When a change takes effect.
@@ -158,7 +200,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
         ("[admin]", Takes::Restart, *admin != old.admin),
         (
             "[[listener]] bind",
-            Takes::Restart,
+            Takes::Effect,
             !binds(listener).eq(binds(&old.listener)),
         ),
         (
@@ -260,7 +302,7 @@ mod tests {
         check(
             &listener("127.0.0.1:1", ""),
             &listener("127.0.0.1:2", ""),
-            &[("[[listener]] bind", Takes::Restart)],
+            &[("[[listener]] bind", Takes::Effect)],
         );
     }
 }

@@ -8,11 +8,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use parking_lot::Mutex;
 
 use super::certificates::ServerCertificates;
+use super::commands::Commands;
 use super::data_files::DataFiles;
 use super::enforcer::Enforcer;
 use super::memory::{Keeping, Memory, Patience};
 use super::notify::ServiceManager;
 use super::pipeline::Pipeline;
+use super::relay::Relay;
 use super::reload;
 use super::reserved::Reserved;
 use crate::admin::http::Pages;
@@ -22,7 +24,7 @@ use crate::admin::socket::{Actor, Operator};
 use crate::admin::token::Token;
 use crate::audit::writer::AuditLog;
 use crate::edge::connections::Connections;
-use crate::edge::site::Services;
+use crate::edge::listener::{Inherited, Services};
 use crate::edge::trust::Trust;
 use crate::edge::upstream::{EndpointState, EndpointStatus};
 use crate::engine::facts::Standing;
@@ -49,8 +51,8 @@ pub(super) struct Daemon {
     /// Of the admin port.
     pub(super) token: Arc<ArcSwapOption<Token>>,
     pub(super) metrics: MetricsPage,
-    /// Bound addresses, in the order of the settings.
-    pub(super) addresses: Vec<SocketAddr>,
+    /// Those that are being carried out.
+    pub(super) commands: Commands,
     /// Who has started this process, if it wants to hear from it.
     pub(super) manager: ServiceManager,
     /// What listeners identify themselves by.
@@ -70,8 +72,17 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Where it listens.
-    pub(super) fn bound(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub(super) fn bound(&self) -> Vec<SocketAddr> {
+        self.services.addresses()
+    }
+
+    /// Gives up what the next daemon needs: audit log, kernel and store, in this order, since the
+    /// store's lock says who may write the log. Blocks until everything queued is written.
+    pub(super) fn give_up(&self) {
+        let (state_dir, audit) = (&self.started_with.state_dir, &self.started_with.audit);
+        let relay = Relay::new(state_dir.clone(), audit.path.clone());
+        self.audit.hand_over(Box::new(relay));
+        self.enforcer.release();
     }
 
     /// Closes the live connections of sources that are blocked now. They would only hang: their
@@ -159,6 +170,9 @@ fn everybody() -> [IpNet; 2] {
 
 impl Operator for Daemon {
     fn perform(&self, actor: Actor, request: Request) -> Response {
+        let Some(_running) = self.commands.begin() else {
+            return Response::internal("the next daemon is taking over; try again in a moment");
+        };
         let loaded = self.loaded.load_full();
         let site = Site {
             enforcer: &self.enforcer,
@@ -183,7 +197,7 @@ impl Operator for Daemon {
 
 impl Running for Daemon {
     fn status(&self) -> DaemonStatus {
-        let listeners = self.addresses.iter().zip(self.services.upstreams());
+        let listeners = self.services.upstreams().into_iter();
         let view = self.pipeline.view();
         let data_files = view.intel.files().into_iter().chain(view.tokens.files());
         DaemonStatus {
@@ -192,7 +206,7 @@ impl Running for Daemon {
             up_s: Monotonic::read().since(self.started).as_secs(),
             policy: view.policy_hash.to_string(),
             listeners: listeners
-                .map(|(address, (upstream, endpoints))| ListenerStatus {
+                .map(|(address, upstream, endpoints)| ListenerStatus {
                     bind: address.to_string(),
                     upstream,
                     endpoints: endpoints.into_iter().map(endpoint_line).collect(),
@@ -206,7 +220,7 @@ impl Running for Daemon {
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.clone()
+        self.bound()
     }
 
     fn reload(&self) -> Result<Done, String> {
@@ -220,17 +234,23 @@ impl Running for Daemon {
         let token = Token::configured(self.started_with.admin.token_file.as_deref())
             .map_err(|error| error.to_string())?;
         self.token.store(token.map(Arc::new));
-        let done = fresh.report(&old.settings, &self.started_with);
+        // The last thing that can fail.
+        let bound = (self.services).bind_missing(fresh.listeners(), &mut Inherited::default());
+        let bound = bound.map_err(|error| error.to_string())?;
+        let mut done = fresh.report(&old.settings, &self.started_with);
         // A file that changed again meanwhile is seen at the next look.
         self.data_files.lock().accept(fresh.stamps().clone());
-        fresh.swap(self);
+        done.did.extend(fresh.swap(self, bound));
         Ok(done)
     }
 
     fn problems(&self) -> Vec<String> {
         let mut problems = self.audit.problems();
         problems.extend(self.data_files.lock().problems());
-        let mut upstreams = self.services.upstreams();
+        let upstreams = self.services.upstreams().into_iter();
+        let mut upstreams: Vec<_> = upstreams
+            .map(|(_address, name, endpoints)| (name, endpoints))
+            .collect();
         // Several listeners may have the same.
         upstreams.dedup();
         problems.extend(upstreams.into_iter().filter_map(all_down));

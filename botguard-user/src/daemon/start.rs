@@ -10,9 +10,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
 use super::certificates::{self, ServerCertificates};
+use super::commands::Commands;
 use super::data_files::{self, Data, DataFiles};
 use super::enforcer::{AsnSource, Enforcer, Fill, KernelSide, Start};
-use super::handover::{self, Handles};
+use super::handover;
 use super::memory::Memory;
 use super::notify::ServiceManager;
 use super::pipeline::{Pipeline, View};
@@ -45,8 +46,8 @@ pub(super) struct Started {
     pub(super) http: TcpListener,
     /// Addresses of crawlers to be looked up.
     pub(super) questions: mpsc::Receiver<NameLookup>,
-    /// Where the next daemon asks, and what it then gets.
-    pub(super) handover: (UnixListener, Handles),
+    /// Where the next daemon asks.
+    pub(super) handover: UnixListener,
 }
 
 /// How long the start waits for a command that has the store at this moment.
@@ -115,7 +116,7 @@ pub(super) async fn start(
 
     let socket = admin::socket::bind(&settings.admin.socket)?;
     let http = admin::http::bind(settings.admin.http).await?;
-    let listeners = Listeners::bind_or_take(prepared, &mut inherited).await?;
+    let listeners = Listeners::bind_or_take(prepared, &mut inherited)?;
     // Now that a port 0 has a number.
     let addresses = listeners.addresses();
     let handles = listeners.handles()?;
@@ -128,10 +129,8 @@ pub(super) async fn start(
     for (address, handle) in addresses.iter().zip(&handles) {
         manager.keep(*address, handle);
     }
-    let handover = (
-        handover::bind(&settings.state_dir)?,
-        Handles::new(Mutex::new(handles)),
-    );
+    drop(handles);
+    let handover = handover::bind(&settings.state_dir)?;
     enforcer.set_listeners(&local_listeners(&addresses));
 
     let (lookups, questions) = Lookups::new();
@@ -175,8 +174,8 @@ pub(super) async fn start(
         memory,
         token: Arc::new(ArcSwapOption::from(token.map(Arc::new))),
         metrics,
-        addresses,
         manager,
+        commands: Commands::default(),
         certificates,
         data_files: Mutex::new(DataFiles::new(stamps)),
         http: http.local_addr()?,

@@ -124,7 +124,7 @@ fn follow_addresses(daemon: &Daemon, known: &mut Vec<IpAddr>) {
     *known = local;
     daemon
         .enforcer
-        .set_listeners(&local_listeners(daemon.bound()));
+        .set_listeners(&local_listeners(&daemon.bound()));
     daemon.enforcer.set_guard(
         guard(&daemon.loaded.load().settings, Lookup::Names),
         daemon.enforcer.now(),

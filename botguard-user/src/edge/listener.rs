@@ -2,11 +2,12 @@
 //!
 //! In three steps, since the daemon fills the kernel before anything is bound: [`prepare`] checks
 //! settings and loads certificates (all that `run --check` does), [`Listeners::bind`] binds,
-//! [`Listeners::serve`] accepts until its shutdown is asked for, and then drains.
+//! [`Listeners::serve`] accepts until its shutdown is asked for, and then drains. [`Services`] is the
+//! hand that a reload has on them meanwhile.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +22,16 @@ use super::Edge;
 use super::connection;
 use super::framing::HeadLimits;
 use super::hosts::Hosts;
-use super::site::{Served, Service, Services, Site};
+use super::site::{Service, Site};
 use super::tls::{Certificates, Tls};
 use super::upstream::{Upstream, Upstreams};
 
 mod inherited;
+mod services;
 mod settings;
 
 pub use inherited::Inherited;
+pub use services::{Fresh, Services};
 pub use settings::{ListenerError, ListenerSettings, prepare};
 
 /// A listener that is ready to be bound.
@@ -139,86 +142,60 @@ impl BindError {
 }
 
 /// Bound sockets. Connections wait in their backlogs until [`Self::serve`].
-pub struct Listeners {
-    bound: Vec<(TcpListener, Arc<Served>)>,
-}
-
-impl std::fmt::Debug for Listeners {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.addresses()).finish()
-    }
-}
+#[derive(Debug)]
+pub struct Listeners(Services);
 
 impl Listeners {
     /// Binds all of `prepared`, or none. Needs a tokio runtime.
     ///
     /// Errors: [`BindError`] for the first address that cannot be bound.
-    pub async fn bind(prepared: Vec<Prepared>) -> Result<Self, BindError> {
-        Self::bind_or_take(prepared, &mut Inherited::default()).await
+    pub fn bind(prepared: Vec<Prepared>) -> Result<Self, BindError> {
+        Self::bind_or_take(prepared, &mut Inherited::default())
     }
 
     /// The same, but takes up what is inherited instead of binding it anew.
     ///
     /// Errors: [`BindError`] for the first address that cannot be bound.
-    pub async fn bind_or_take(
+    pub fn bind_or_take(
         prepared: Vec<Prepared>,
         inherited: &mut Inherited,
     ) -> Result<Self, BindError> {
-        let mut bound = Vec::with_capacity(prepared.len());
-        for listener in prepared {
-            let address = listener.bind;
-            let socket = match inherited.take(address) {
-                Some(socket) => {
-                    (socket.set_nonblocking(true)).and_then(|()| TcpListener::from_std(socket))
-                }
-                None => TcpListener::bind(address).await,
-            };
-            let socket = socket.map_err(|source| BindError { address, source })?;
-            bound.push((socket, Arc::new(Served::new(listener))));
-        }
-        Ok(Self { bound })
+        let services = Services::default();
+        let fresh = services.bind_missing(&prepared, inherited)?;
+        services.replace(prepared, fresh);
+        Ok(Self(services))
     }
 
     /// Further handles of the sockets, for whoever is to listen on them after this process.
     ///
     /// Errors: the process has no descriptors left.
     pub fn handles(&self) -> io::Result<Vec<OwnedFd>> {
-        let sockets = self.bound.iter();
-        sockets
-            .map(|(socket, _)| socket.as_fd().try_clone_to_owned())
-            .collect()
+        self.0.handles()
     }
 
     /// The addresses that are really bound, in the order of the settings: a port 0 is resolved.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound
-            .iter()
-            .filter_map(|(socket, _)| socket.local_addr().ok())
-            .collect()
+        self.0.addresses()
     }
 
     /// What a reload gives the next configuration to.
     #[must_use]
     pub fn services(&self) -> Services {
-        let served = self.bound.iter().map(|(_, served)| Arc::clone(served));
-        Services::new(served.collect())
+        self.0.clone()
     }
 
     /// Accepts until `shutdown` is cancelled; then lets running requests end, for at most `drain`,
     /// and closes what is left.
     pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
-        for (socket, served) in self.bound {
-            let edge = edge.clone();
-            let site = Arc::new(Site { edge, served });
-            site.service().upstream.start();
-            tasks.spawn(accept(socket, site, tasks.clone(), shutdown.clone()));
-        }
+        let connections = Arc::clone(&edge.connections);
+        self.0.begin(edge, tasks.clone(), shutdown.clone());
         tasks.close();
         shutdown.cancelled().await;
+        self.0.close();
         if timeout(drain, tasks.wait()).await.is_err() {
-            let closed = edge.connections.close_all();
+            let closed = connections.close_all();
             tracing::warn!(
                 connections = closed.count(),
                 "the drain took too long; closing what is left"
@@ -230,7 +207,7 @@ impl Listeners {
 }
 
 async fn accept(
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     site: Arc<Site>,
     tasks: TaskTracker,
     shutdown: CancellationToken,

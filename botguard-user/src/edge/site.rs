@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Edge;
 use super::hosts::Hosts;
 use super::listener::{Limits, Prepared};
-use super::upstream::{EndpointStatus, Succession, Upstream};
+use super::upstream::Upstream;
 
 /// A listener at work.
 pub(super) struct Site {
@@ -37,7 +37,8 @@ pub(super) struct Service {
 
 /// The part of a listener that outlives a reload, and the part that does not.
 pub(super) struct Served {
-    bind: SocketAddr,
+    /// As the settings have it.
+    pub(super) bind: SocketAddr,
     current: ArcSwap<Prepared>,
     pub(super) service: ArcSwap<Service>,
     /// One for each connection at once.
@@ -54,7 +55,8 @@ impl Served {
         }
     }
 
-    fn replace(&self, prepared: Prepared) {
+    /// Serves as `prepared` says from now on.
+    pub(super) fn replace(&self, prepared: Prepared) {
         let old = self.current.load_full();
         let prepared = prepared.continuing(&old);
         self.resize(old.limits.max_connections, prepared.limits.max_connections);
@@ -77,59 +79,5 @@ impl Served {
                 }
             });
         }
-    }
-}
-
-/// The listeners of a daemon, for its reloads.
-#[derive(Clone)]
-pub struct Services(Vec<Arc<Served>>);
-
-impl std::fmt::Debug for Services {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Services({})", self.0.len())
-    }
-}
-
-impl Services {
-    pub(super) const fn new(served: Vec<Arc<Served>>) -> Self {
-        Self(served)
-    }
-
-    /// The upstream that each listener has now, in the order of the settings at the start, with how
-    /// its endpoints stand.
-    #[must_use]
-    pub fn upstreams(&self) -> Vec<(String, Vec<EndpointStatus>)> {
-        let services = self.0.iter().map(|served| served.service.load());
-        services
-            .map(|service| {
-                (
-                    service.upstream.name().to_owned(),
-                    service.upstream.status(),
-                )
-            })
-            .collect()
-    }
-
-    /// Serves as `prepared` says from now on, listener by listener as their `bind` says. Nothing is
-    /// bound or closed: a `bind` that is new, or gone, waits for a restart. Needs a tokio runtime.
-    pub fn replace(&self, prepared: Vec<Prepared>) {
-        let mut succession = Succession::of(self.in_force());
-        // Several may ask for port 0 of one address; they are told apart by their order.
-        let mut waiting: Vec<_> = self.0.iter().collect();
-        for mut prepared in prepared {
-            prepared.upstream = succession.settle(&prepared.upstream);
-            if let Some(place) = (waiting.iter()).position(|served| served.bind == prepared.bind) {
-                waiting.remove(place).replace(prepared);
-            }
-        }
-        succession.end(&self.in_force());
-    }
-
-    /// The upstreams of all listeners.
-    fn in_force(&self) -> Vec<Arc<Upstream>> {
-        let services = self.0.iter().map(|served| served.service.load());
-        services
-            .map(|service| Arc::clone(&service.upstream))
-            .collect()
     }
 }

@@ -31,9 +31,9 @@ use tokio_util::sync::CancellationToken;
 use super::Edge;
 use super::connections::Connections;
 use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
+use super::listener::Services;
 use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
-use super::site::Services;
 use super::trust::Trust;
 use super::upstream::Upstreams;
 use crate::engine::decision::{BanProposal, Denial, LimitState, LimitUnit, ThrottleCause};
@@ -217,7 +217,7 @@ async fn start_at(endpoints: &[String], upstream: &str, listener: &str, trust: T
          certificate = [{{ cert = 'cert.pem', key = 'key.pem' }}]\n{listener}"
     ));
     let prepared = prepare(&[listener.unwrap()], &upstreams, directory.path()).unwrap();
-    let listeners = Listeners::bind(prepared).await.unwrap();
+    let listeners = Listeners::bind(prepared).unwrap();
     let address = listeners.addresses()[0];
 
     let services = listeners.services();

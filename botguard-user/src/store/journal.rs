@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
+
 use super::unreadable::Unreadable;
 use super::{Change, Store, StoreError};
 
@@ -19,8 +21,9 @@ use super::{Change, Store, StoreError};
 /// everything queued.
 #[derive(Debug)]
 pub struct Journal {
-    queue: Option<SyncSender<Entry>>,
-    thread: Option<JoinHandle<()>>,
+    /// `None` once it is closed.
+    queue: RwLock<Option<SyncSender<Entry>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     missing: Arc<Missing>,
     unreadable: Arc<Unreadable>,
 }
@@ -47,8 +50,8 @@ impl Journal {
                 move || run(&store, &entries, &missing)
             })?;
         Ok(Self {
-            queue: Some(queue),
-            thread: Some(thread),
+            queue: RwLock::new(Some(queue)),
+            thread: Mutex::new(Some(thread)),
             missing,
             unreadable,
         })
@@ -99,9 +102,26 @@ impl Journal {
         })
     }
 
+    /// Commits everything queued, and closes the store: another process may open it. What is
+    /// queued from here on is refused.
+    pub fn close(&self) {
+        *self.queue.write() = None;
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the thread has been printed by its own hook.
+            let _joined: std::thread::Result<()> = thread.join();
+        }
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.queue.read().is_none()
+    }
+
     fn send(&self, changes: Vec<Change>, done: Option<Done>) -> Result<(), StoreError> {
         let n_changes = changes.len() as u64;
-        let queue = self.queue.as_ref().ok_or(STOPPED)?;
+        let queue = self.queue.read();
+        let queue = queue.as_ref().ok_or(STOPPED)?;
         queue.try_send(Entry { changes, done }).map_err(|refused| {
             self.missing.n_lost.fetch_add(n_changes, Ordering::Relaxed);
             match refused {
@@ -114,11 +134,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed by its own hook.
-            let _joined: std::thread::Result<()> = thread.join();
-        }
+        self.close();
     }
 }
 

@@ -53,6 +53,7 @@ impl StateLock {
             })?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) if patience.is_zero() => Err(LockError::Held { path }),
             Err(TryLockError::WouldBlock) => wait(file, patience).ok_or(LockError::Held { path }),
             Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
         }

@@ -173,7 +173,7 @@ async fn site(haste: Haste) -> Site {
          certificate = [{ cert = 'cert.pem', key = 'key.pem' }]",
     );
     let prepared = prepare(&[listener.unwrap()], &upstreams, directory.path()).unwrap();
-    let listeners = Listeners::bind(prepared).await.unwrap();
+    let listeners = Listeners::bind(prepared).unwrap();
     let address = listeners.addresses()[0];
     let guard = Arc::new(Guard {
         challenge: Challenge::new(

@@ -11,6 +11,7 @@ mod damage;
 mod datagrams;
 mod events;
 mod fixture;
+mod held_open;
 mod keys;
 mod killed;
 mod lists;

@@ -1,32 +1,19 @@
 //! Reloads under load: `h2load` at work, a WebSocket and an upload open. No request fails, what is
 //! open stays open, and memory stays where it was.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use botguard_tests::certificate::SERVER_NAME;
 use botguard_tests::config::Config;
 use botguard_tests::echo_app;
 use botguard_tests::host::{Host, UPSTREAM};
-use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Body, Frame};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use botguard_tests::lab::EDGE_V4;
+use botguard_tests::wait;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use crate::fixture::{USER, ask};
+use crate::fixture::{SCRAPER, USER, ask, exit_of};
+use crate::held_open::hold_open;
 
 const N_RELOADS: usize = 200;
 
@@ -89,6 +76,82 @@ fn nobody_notices_two_hundred_reloads() -> Result<()> {
         .map_err(|_panic| anyhow::anyhow!("what was open has panicked"))?
 }
 
+/// A third listener, on a port of its own.
+fn one_more(address: &str) -> &'static str {
+    let text = format!(
+        "[[listener]]\nbind = \"{address}\"\nupstream = \"app\"\nself_signed = [\"edge.test\"]"
+    );
+    Box::leak(text.into_boxed_str())
+}
+
+/// Whether somebody answers there.
+fn is_served(host: &Host, address: &str) -> Result<bool> {
+    let mut command = host.lab.world.command("curl");
+    command.args(["-ksS", "--max-time", "5", &format!("https://{address}/")]);
+    let output = command.output().context("curl")?;
+    Ok(output.stdout == b"here")
+}
+
+#[test]
+fn listeners_come_and_go_under_load() -> Result<()> {
+    let address = format!("{EDGE_V4}:8444");
+    let config = |more| Config {
+        mode: "enforce",
+        more,
+        ..Config::default()
+    };
+    let mut host = Host::set_up("listeners", &config(""))?;
+    host.lab.add_source(USER.parse()?)?;
+    host.serve_with(|| echo_app::serve(UPSTREAM));
+    let _daemon = host.botguard.start(&host.lab)?;
+    (host.botguard).expect(&host.lab, &["block", "add", SCRAPER])?;
+    let is_guarded = || exit_of(&host, &["would-block", SCRAPER, "--port", "8444"]);
+    let n_listeners = || {
+        let status = ask(&host, &["status"])?;
+        Ok::<_, anyhow::Error>(status["daemon"]["listeners"].as_array().map(Vec::len))
+    };
+
+    let tls = host.certificate.client(&["http/1.1"]);
+    let (asks, asked) = mpsc::channel(1);
+    let (tells, mut told) = mpsc::channel(1);
+    let open = host.lab.world.spawn(move || hold_open(tls, asked, tells));
+    told.blocking_recv().context("nothing was opened")?;
+    let load = h2load(&host)?;
+    for _turn in 0..5 {
+        host.configure(&config(one_more(&address)))?;
+        let report = host.botguard.expect(&host.lab, &["reload"])?;
+        ensure!(
+            report.contains(&format!("listens on {address}")),
+            "{report}"
+        );
+        ensure!(is_served(&host, &address)?);
+        ensure!(n_listeners()? == Some(3));
+        ensure!(is_guarded()?.0 == 0, "{:?}", is_guarded()?);
+
+        // One that cannot be had changes nothing.
+        host.configure(&config(one_more("127.0.0.1:9480")))?;
+        let (code, error) = exit_of(&host, &["reload"])?;
+        ensure!(code != 0 && error.contains("127.0.0.1:9480"), "{error}");
+        ensure!(is_served(&host, &address)?);
+        ensure!(n_listeners()? == Some(3));
+
+        host.configure(&config(""))?;
+        let report = host.botguard.expect(&host.lab, &["reload"])?;
+        ensure!(report.contains(&format!("closed {address}")), "{report}");
+        ensure!(n_listeners()? == Some(2));
+        wait::until("nobody listens", Duration::from_secs(5), || {
+            matches!(is_served(&host, &address), Ok(false)).then_some(())
+        })?;
+        ensure!(is_guarded()?.0 == 2, "{:?}", is_guarded()?);
+        asks.blocking_send(())?;
+        told.blocking_recv().context("what was open has broken")?;
+    }
+    all_succeeded(load)?;
+    drop(asks);
+    open.join()
+        .map_err(|_panic| anyhow::anyhow!("what was open has panicked"))?
+}
+
 fn h2load(host: &Host) -> Result<std::process::Child> {
     let url = format!("https://{}/pricing", Host::server(USER.parse()?)?);
     let mut command = host.lab.world.command("h2load");
@@ -102,74 +165,6 @@ fn all_succeeded(child: std::process::Child) -> Result<()> {
     let wanted = format!("{N_REQUESTS} succeeded, 0 failed, 0 errored, 0 timeout");
     ensure!(summary.contains(&wanted), "{summary}");
     Ok(())
-}
-
-/// Opens a WebSocket and an upload, says so, and sends something over both whenever it is asked to.
-async fn hold_open(
-    tls: Arc<ClientConfig>,
-    mut asked: mpsc::Receiver<()>,
-    tells: mpsc::Sender<()>,
-) -> Result<()> {
-    let mut client = connect(&tls).await?;
-    let asks = Request::get("/socket")
-        .header("host", SERVER_NAME)
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .body(Empty::<Bytes>::new())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(client)).await?;
-    tokio::spawn(connection.with_upgrades());
-    let mut response = sender.send_request(asks).await?;
-    ensure!(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-    let mut socket = TokioIo::new(hyper::upgrade::on(&mut response).await?);
-
-    let (feed, fed) = mpsc::channel(1);
-    let upload = Request::post("/upload")
-        .header("host", SERVER_NAME)
-        .body(Fed(fed))?;
-    client = connect(&tls).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(client)).await?;
-    tokio::spawn(connection);
-    let answer = tokio::spawn(async move { sender.send_request(upload).await });
-
-    tells.send(()).await?;
-    let mut n_bytes = 0;
-    while asked.recv().await.is_some() {
-        socket.write_all(b"ping").await?;
-        let mut back = [0; 4];
-        socket.read_exact(&mut back).await?;
-        ensure!(&back == b"ping");
-        feed.send(Bytes::from_static(&[7; 10_000])).await?;
-        n_bytes += 10_000;
-        tells.send(()).await?;
-    }
-    drop(feed);
-    let body = answer.await??.into_body().collect().await?.to_bytes();
-    ensure!(body == n_bytes.to_string(), "{body:?} of {n_bytes}");
-    Ok(())
-}
-
-/// A body that is fed through a channel.
-struct Fed(mpsc::Receiver<Bytes>);
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = self.0.poll_recv(cx);
-        data.map(|data| data.map(|data| Ok(Frame::data(data))))
-    }
-}
-
-async fn connect(tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(Host::server(USER.parse()?)?).await?;
-    let connector = TlsConnector::from(Arc::clone(tls));
-    Ok(connector
-        .connect(ServerName::try_from(SERVER_NAME)?, tcp)
-        .await?)
 }
 
 fn resident_kib(pid: &str) -> Result<u64> {

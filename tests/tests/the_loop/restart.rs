@@ -1,6 +1,7 @@
 //! A daemon takes over from another, or is restarted by a service manager, under a stream of new connections: no client notices, and what was
 //! one daemon's (blocks, audit log) is the next one's.
 
+use std::collections::BTreeSet;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -10,17 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use botguard_tests::client::Client;
 use botguard_tests::config::Config;
-use botguard_tests::host::Host;
+use botguard_tests::echo_app;
+use botguard_tests::host::{Host, UPSTREAM};
 use botguard_tests::wait;
 use parking_lot::Mutex;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::fixture::{
     SCRAPER, SHOP_KEY, USER, USER_V6, audit_of, host, is_dropped_by, running, status_of,
 };
+use crate::held_open::{download, hold_open};
 
 /// What the clients have seen.
 #[derive(Default)]
@@ -108,6 +114,145 @@ fn a_takeover_loses_no_connection() -> Result<()> {
         ensure!(record["seq"] == expected, "{record}");
     }
     Ok(())
+}
+
+/// A WebSocket, an upload and a download, each in a world of its own, and what they are told by.
+struct LongLived {
+    asks: mpsc::Sender<()>,
+    told: mpsc::Receiver<()>,
+    downloaded: mpsc::Receiver<()>,
+    threads: [std::thread::JoinHandle<Result<()>>; 2],
+}
+
+impl LongLived {
+    fn open(host: &Host) -> Result<Self> {
+        let tls = host.certificate.client(&["http/1.1"]);
+        let (asks, asked) = mpsc::channel(1);
+        let (tells, mut told) = mpsc::channel(1);
+        let (begins, mut downloaded) = mpsc::channel(1);
+        let slow = Arc::clone(&tls);
+        let threads = [
+            host.lab.world.spawn(move || hold_open(tls, asked, tells)),
+            host.lab.world.spawn(move || download(slow, begins)),
+        ];
+        told.blocking_recv().context("nothing was opened")?;
+        downloaded
+            .blocking_recv()
+            .context("no download has begun")?;
+        Ok(Self {
+            asks,
+            told,
+            downloaded,
+            threads,
+        })
+    }
+
+    /// Sends something both ways.
+    fn move_something(&mut self) -> Result<()> {
+        self.asks.blocking_send(())?;
+        self.told
+            .blocking_recv()
+            .context("what was open has broken")
+    }
+
+    /// Goes on until the download has ended, seconds later; then all end.
+    fn end(mut self) -> Result<()> {
+        wait::until("the download", Duration::from_secs(30), || {
+            if let Err(error) = self.move_something() {
+                return Some(Err(error));
+            }
+            match self.downloaded.try_recv() {
+                Err(TryRecvError::Empty) => None,
+                ended => Some(ended.context("the download has broken")),
+            }
+        })??;
+        self.close()
+    }
+
+    /// Ends all that have not ended.
+    fn close(self) -> Result<()> {
+        drop((self.asks, self.downloaded));
+        for thread in self.threads {
+            let ended = thread.join();
+            ended.map_err(|_panic| anyhow::anyhow!("what was open has panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers without a gap, and no request twice.
+fn ensure_each_once(records: &[Value]) -> Result<()> {
+    let mut requests = BTreeSet::new();
+    for (expected, record) in (0_u64..).zip(records) {
+        ensure!(record["seq"] == expected, "{record}");
+        if record["kind"] == "request" {
+            ensure!(
+                requests.insert(record["request_id"].to_string()),
+                "{record}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_open_outlives_two_takeovers() -> Result<()> {
+    let mut host = Host::set_up("long-lived", &Config::default())?;
+    for source in [USER, USER_V6] {
+        host.lab.add_source(source.parse()?)?;
+    }
+    host.serve_with(|| echo_app::serve(UPSTREAM));
+    let mut first = host.botguard.start(&host.lab)?;
+    let seen = Arc::new(Seen::default());
+    seen.begin(&mut host)?;
+    let mut open = LongLived::open(&host)?;
+    let survived = seen.wait_for_more().and_then(|()| {
+        let second = host.botguard.take_over(&host.lab)?;
+        seen.wait_for_more()?;
+        open.move_something()?;
+        let third = host.botguard.take_over(&host.lab)?;
+        // It had nothing that lasts.
+        second.ended()?;
+        seen.wait_for_more()?;
+        ensure!(!first.has_ended(), "it still serves");
+        open.end()?;
+        first.ended()?;
+        Ok(third)
+    });
+    let ended = seen.end();
+    let third = survived?;
+    ended?;
+    third.stop()?;
+    let n_requests = seen.n_answered.load(Ordering::Relaxed) + 3;
+    let records = audit_of(&host, n_requests)?;
+    ensure_each_once(&records)?;
+    for path in ["/socket", "/upload", "/slow"] {
+        let of_path = |record: &&Value| record["http"]["path"] == path;
+        let found: Vec<_> = records.iter().filter(of_path).collect();
+        ensure!(found.len() == 1, "{path}: {found:?}");
+        ensure!(found[0]["http"]["broken_off"].is_null(), "{}", found[0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn records_survive_the_next_daemon() -> Result<()> {
+    let mut host = Host::set_up("heirless", &Config::default())?;
+    host.lab.add_source(USER.parse()?)?;
+    host.serve_with(|| echo_app::serve(UPSTREAM));
+    let first = host.botguard.start(&host.lab)?;
+    let mut open = LongLived::open(&host)?;
+    let second = host.botguard.take_over(&host.lab)?;
+    second.kill()?;
+    open.move_something()?;
+    // One that starts anew finds the store free, though the first one still serves.
+    let third = host.botguard.start(&host.lab)?;
+    open.move_something()?;
+    third.kill()?;
+    open.end()?;
+    first.ended()?;
+    let records = audit_of(&host, 3)?;
+    ensure_each_once(&records)
 }
 
 #[test]

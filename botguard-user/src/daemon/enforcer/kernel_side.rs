@@ -102,7 +102,7 @@ impl KernelSide {
         }
     }
 
-    const fn off() -> Self {
+    pub(super) const fn off() -> Self {
         Self {
             filter: Filter::Off,
             interfaces: vec![],

@@ -250,7 +250,7 @@ async fn a_taken_address_is_named_with_the_mend() {
     );
     let listener = toml::from_str(&listener).unwrap();
     let prepared = prepare(&[listener], &upstreams, std::path::Path::new("/")).unwrap();
-    let error = Listeners::bind(prepared).await.unwrap_err().to_string();
+    let error = Listeners::bind(prepared).unwrap_err().to_string();
     assert!(error.contains(&edge.address.to_string()), "{error}");
     assert!(error.contains("ss -ltnp"), "{error}");
 }

@@ -3,7 +3,7 @@
 use http_body_util::{BodyExt as _, Empty, Full};
 
 use super::*;
-use crate::edge::listener::Prepared;
+use crate::edge::listener::{Inherited, Prepared};
 
 async fn named(name: &'static str) -> SocketAddr {
     let answer = move |_request: Request<Incoming>| {
@@ -45,8 +45,7 @@ async fn an_open_connection_goes_to_the_new_upstream() {
     let edge = start(named("old").await).await;
     let mut client = edge.http1().await;
     assert_eq!(ask(&mut client).await, "old");
-    edge.services
-        .replace(prepared(&edge, named("new").await, ""));
+    replace(&edge, prepared(&edge, named("new").await, ""));
     assert_eq!(ask(&mut client).await, "new");
     drop(client);
     edge.stop().await;
@@ -57,8 +56,8 @@ async fn a_lowered_limit_holds_for_who_comes_next() {
     let edge = start(named("old").await).await;
     let mut first = edge.http1().await;
     assert_eq!(ask(&mut first).await, "old");
-    edge.services
-        .replace(prepared(&edge, named("new").await, "max_connections = 1"));
+    let lower = prepared(&edge, named("new").await, "max_connections = 1");
+    replace(&edge, lower);
     // The listener had a place in its hand when the limit fell.
     let mut second = edge.http1().await;
     let mut third = Box::pin(edge.connect(b"http/1.1"));
@@ -100,23 +99,78 @@ async fn an_upstream_that_is_the_same_keeps_its_connections() {
     let edge = start(upstream).await;
     let mut client = edge.http1().await;
     assert_eq!(ask(&mut client).await, "1");
-    edge.services.replace(prepared(&edge, upstream, ""));
+    replace(&edge, prepared(&edge, upstream, ""));
     assert_eq!(ask(&mut client).await, "1");
     let other = "connect_timeout = '4s'";
-    (edge.services).replace(prepared_with(&edge, upstream, other, ""));
+    replace(&edge, prepared_with(&edge, upstream, other, ""));
     assert_eq!(ask(&mut client).await, "2");
     drop(client);
     edge.stop().await;
 }
 
+/// As a reload does; returns where nobody listens any more.
+fn replace(edge: &Running, prepared: Vec<Prepared>) -> Vec<SocketAddr> {
+    let fresh = (edge.services)
+        .bind_missing(&prepared, &mut Inherited::default())
+        .unwrap();
+    edge.services.replace(prepared, fresh)
+}
+
 #[tokio::test]
-async fn what_is_bound_elsewhere_waits_for_a_restart() {
+async fn a_listener_that_moves_is_bound_first_and_lets_its_connections_end() {
     let edge = start(named("old").await).await;
     let mut client = edge.http1().await;
-    let other = "bind = '127.0.0.1:1'";
-    let mut fresh = prepared(&edge, named("new").await, "");
-    fresh[0].bind = toml::from_str::<BTreeMap<String, SocketAddr>>(other).unwrap()["bind"];
-    edge.services.replace(fresh);
     assert_eq!(ask(&mut client).await, "old");
+    let mut silent = edge.http1().await;
+    let old = edge.services.addresses();
+
+    // Somebody has the address: nothing changes.
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut moved = prepared(&edge, named("new").await, "");
+    moved[0].bind = taken.local_addr().unwrap();
+    let refused = (edge.services).bind_missing(&moved, &mut Inherited::default());
+    assert!(refused.unwrap_err().to_string().contains("cannot listen"));
+    assert_eq!(edge.services.addresses(), old);
+    assert_eq!(ask(&mut client).await, "old");
+
+    drop(taken);
+    let new = moved[0].bind;
+    assert_eq!(replace(&edge, moved), old);
+    assert_eq!(edge.services.addresses(), [new]);
+    assert!(TcpStream::connect(new).await.is_ok());
+    // Closed once the task that accepts has seen it; its connection then ends, idle as it is.
+    while TcpStream::connect(old[0]).await.is_ok() {}
+    assert!(client.ready().await.is_err());
+    // Who has connected and not been answered yet may still ask once.
+    assert_eq!(ask(&mut silent).await, "old");
+    assert!(silent.ready().await.is_err());
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn listeners_come_and_go_beside_one_that_stays() {
+    let edge = start(named("old").await).await;
+    let mut client = edge.http1().await;
+    let stays = edge.services.addresses();
+    let two = |edge: &Running, upstream| {
+        let mut both = prepared(edge, upstream, "");
+        both.extend(prepared(edge, upstream, ""));
+        both[0].bind = SocketAddr::from(([127, 0, 0, 2], 0));
+        both
+    };
+    let upstream = named("new").await;
+    assert_eq!(replace(&edge, two(&edge, upstream)), []);
+    let addresses = edge.services.addresses();
+    assert_eq!(addresses[1..], stays);
+    assert_eq!(edge.services.handles().unwrap().len(), 2);
+    assert_eq!(ask(&mut client).await, "new");
+    assert_eq!(
+        replace(&edge, prepared(&edge, upstream, "")),
+        addresses[..1]
+    );
+    assert_eq!(edge.services.addresses(), stays);
+    assert_eq!(edge.services.handles().unwrap().len(), 1);
+    assert_eq!(ask(&mut client).await, "new");
+    drop(client);
     edge.stop().await;
 }

@@ -163,7 +163,7 @@ async fn an_endpoint_that_cannot_be_reached_is_left_alone_and_comes_back() {
     let lines = "eject = { failures = 1, time = '20ms', max = '20ms' }\n\
                  keep_alive = { connections = 0 }";
     let edge = start_with(&[away, good], lines, "").await;
-    let state = |edge: &Running| edge.services.upstreams()[0].1[0].state;
+    let state = |edge: &Running| edge.services.upstreams()[0].2[0].state;
     let mut seen_ejected = false;
     for _ in 0..50 {
         assert_eq!(fetch(&edge).await.0, 200);
@@ -193,7 +193,7 @@ async fn where_nobody_is_up_all_are_tried() {
         assert_eq!(fetch(&edge).await.0, 502);
     }
     assert_eq!(
-        edge.services.upstreams()[0].1[0].state,
+        edge.services.upstreams()[0].2[0].state,
         EndpointState::Ejected
     );
     let listener = TcpListener::bind(away).await.unwrap();
@@ -205,7 +205,7 @@ async fn where_nobody_is_up_all_are_tried() {
         read_head(&mut tcp).await;
     });
     assert_eq!(fetch(&edge).await.0, 200);
-    assert_eq!(edge.services.upstreams()[0].1[0].state, EndpointState::Up);
+    assert_eq!(edge.services.upstreams()[0].2[0].state, EndpointState::Up);
 }
 
 /// An application that names itself, and whose check answers what it is told to.
@@ -241,7 +241,7 @@ async fn checks_take_an_endpoint_out_and_bring_it_back() {
     let edge = start_with(&[good, bad], lines, "").await;
     let mut until = async |expected: EndpointState| {
         let reached = timeout(PATIENCE, async {
-            while edge.services.upstreams()[0].1[1].state != expected {
+            while edge.services.upstreams()[0].2[1].state != expected {
                 checks.recv().await.unwrap();
             }
         });
@@ -257,7 +257,7 @@ async fn checks_take_an_endpoint_out_and_bring_it_back() {
         while fetch(&edge).await.1.unwrap() != "bad" {}
     });
     returned.await.expect("it got no request");
-    assert_eq!(edge.services.upstreams()[0].1[0].state, EndpointState::Up);
+    assert_eq!(edge.services.upstreams()[0].2[0].state, EndpointState::Up);
 }
 
 #[tokio::test]
@@ -275,7 +275,7 @@ async fn no_endpoint_has_more_requests_than_it_may_have() {
     let mut client = edge.http2().await;
     let request = get2("/").body(Empty::<Bytes>::new()).unwrap();
     let first = client.send_request(request).await.unwrap();
-    assert_eq!(edge.services.upstreams()[0].1[0].requests, 1);
+    assert_eq!(edge.services.upstreams()[0].2[0].requests, 1);
 
     let mut other = edge.http1().await;
     let request = get("/").body(Empty::<Bytes>::new()).unwrap();
@@ -286,7 +286,7 @@ async fn no_endpoint_has_more_requests_than_it_may_have() {
     drop(feed);
     first.into_body().collect().await.unwrap();
     assert_eq!(fetch(&edge).await.0, 200);
-    assert_eq!(edge.services.upstreams()[0].1[0].requests, 0);
+    assert_eq!(edge.services.upstreams()[0].2[0].requests, 0);
 }
 
 /// Far longer than any limit that these tests set.
@@ -318,6 +318,6 @@ async fn an_early_answer_ends_its_request() {
     drop(response);
     let is_closed = timeout(PATIENCE, is_closed).await;
     is_closed.expect("the request goes on").unwrap();
-    assert_eq!(edge.services.upstreams()[0].1[0].requests, 0);
+    assert_eq!(edge.services.upstreams()[0].2[0].requests, 0);
     drop(feed);
 }

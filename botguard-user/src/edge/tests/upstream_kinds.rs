@@ -176,7 +176,7 @@ async fn who_accepts_and_speaks_no_http2_cannot_be_connected_to() {
     let lines = "connect_timeout = '30ms'\neject = { failures = 1 }";
     let edge = start_at(&[format!("h2c://{address}")], lines, "", Trust::default()).await;
     assert_eq!(seen(&edge).await.0, 504);
-    let state = edge.services.upstreams()[0].1[0].state;
+    let state = edge.services.upstreams()[0].2[0].state;
     assert_eq!(state, EndpointState::Ejected);
 }
 
