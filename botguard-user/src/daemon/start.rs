@@ -16,6 +16,7 @@ use super::handover::{self, Handles};
 use super::memory::Memory;
 use super::notify::ServiceManager;
 use super::pipeline::{Pipeline, View};
+use super::privileges::Reduced;
 use super::reserved::{self, Reserved};
 use super::running::Daemon;
 use super::surroundings::{Lookup, boot_id, guard, local_listeners};
@@ -56,6 +57,7 @@ pub(super) async fn start(
     loaded: Loaded,
     succession: Succession,
     mut inherited: Inherited,
+    reduced: Reduced,
 ) -> Result<Started, StartError> {
     let now = Now::read();
     let settings = &loaded.settings;
@@ -85,7 +87,7 @@ pub(super) async fn start(
     }
     let audit = Arc::new(AuditLog::start(&settings.audit, now.wall)?);
 
-    let mut kernel = KernelSide::attach(&settings.kernel)?;
+    let mut kernel = KernelSide::attach(reduced.authority, &settings.kernel)?;
     let binds: Vec<_> = settings
         .listener
         .iter()
@@ -115,6 +117,7 @@ pub(super) async fn start(
 
     let socket = admin::socket::bind(&settings.admin.socket)?;
     let http = admin::http::bind(settings.admin.http).await?;
+    inherited.extend(reduced.ports.listen()?);
     let listeners = Listeners::bind_or_take(prepared, &mut inherited).await?;
     // Now that a port 0 has a number.
     let addresses = listeners.addresses();
