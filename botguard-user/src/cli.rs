@@ -37,6 +37,7 @@ use crate::admin::protocol::{Blame, Failed, Request, Response};
 use crate::audit::search;
 use crate::daemon;
 use crate::enforcement::kernel::KernelError;
+use crate::enforcement::kernel::steward::{self, StewardError};
 use crate::settings::{Loaded, SettingsError};
 use crate::telemetry;
 use crate::words::block::{Effect, Scope};
@@ -96,6 +97,8 @@ enum CommandError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error(transparent)]
+    Steward(#[from] StewardError),
+    #[error(transparent)]
     List(#[from] ListError),
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -122,6 +125,7 @@ impl CommandError {
             | Self::NoRequest { .. }
             | Self::Replay(_)
             | Self::Kernel(_)
+            | Self::Steward(_)
             | Self::Daemon(_)
             | Self::List(_)
             | Self::Key(_)
@@ -135,6 +139,11 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 64;
 
 fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
+    if matches!(arguments.command, Command::Steward) {
+        // It has no configuration: the daemon has read that.
+        steward::run()?;
+        return Ok(Answer::Done);
+    }
     let loaded = Loaded::read(&arguments.config)?;
     let mut source = None;
     let request = match &arguments.command {
@@ -225,6 +234,7 @@ fn run(arguments: &Arguments) -> Result<Answer, CommandError> {
 fn request(command: &Command) -> Option<Request> {
     Some(match command {
         Command::Run { .. }
+        | Command::Steward
         | Command::Explain { .. }
         | Command::Replay { .. }
         | Command::Block(Block::Import(_))

@@ -19,6 +19,7 @@ mod data_files;
 mod handover;
 mod memory;
 mod notify;
+mod privileges;
 mod relay;
 mod reload;
 mod reserved;
@@ -45,11 +46,13 @@ use crate::words::clock::Now;
 
 use self::handover::{Offer, Successor};
 use self::notify::Message;
+use self::privileges::Reduced;
 use self::relay::Inbox;
 use self::start::Started;
 
 pub use check::{CheckReport, check};
 pub use handover::HandoverError;
+pub use privileges::{GiveError, OwnerError, PortError, PrivilegesError, as_owner};
 pub use surroundings::{Lookup, boot_id, guard, local_listeners};
 
 /// Why the daemon did not start.
@@ -75,6 +78,9 @@ pub enum StartError {
     /// The kernel filter is required and cannot be attached.
     #[error("{0}; `[kernel] required = true` forbids to start without it")]
     Kernel(#[from] crate::enforcement::kernel::KernelError),
+    /// It cannot become its user.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesError),
     /// The running daemon does not hand over.
     #[error(transparent)]
     Handover(#[from] HandoverError),
@@ -104,6 +110,18 @@ impl StartError {
     pub const fn is_usage(&self) -> bool {
         matches!(self, Self::Settings(_) | Self::Data(_) | Self::Token(_))
     }
+
+    /// With the mend where it is about a file that `user` cannot read.
+    fn mended(self, user: Option<&str>) -> Self {
+        match self {
+            Self::Settings(error) => Self::Settings(SettingsError {
+                message: privileges::with_mend(error.message, user),
+                ..error
+            }),
+            Self::Data(message) => Self::Data(privileges::with_mend(message, user)),
+            other => other,
+        }
+    }
 }
 
 /// What becomes of a daemon that runs already.
@@ -120,16 +138,20 @@ pub enum Succession {
 pub fn run(loaded: Loaded, succession: Succession) -> Result<(), StartError> {
     // While there is one thread.
     let inherited = Inherited::of_service_manager();
+    let reduced = privileges::reduce(&loaded, succession, &inherited)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(loaded, succession, inherited))
+    let user = loaded.settings.user.clone();
+    let served = runtime.block_on(serve(loaded, succession, inherited, reduced));
+    served.map_err(|error| error.mended(user.as_deref()))
 }
 
 async fn serve(
     loaded: Loaded,
     succession: Succession,
     inherited: Inherited,
+    reduced: Reduced,
 ) -> Result<(), StartError> {
     // Before anything else, so that an early signal is not the default's end.
     let signals = Signals::catch()?;
@@ -143,7 +165,7 @@ async fn serve(
         http,
         questions,
         handover,
-    } = start::start(loaded, succession, inherited).await?;
+    } = start::start(loaded, succession, inherited, reduced).await?;
 
     let shutdown = CancellationToken::new();
     let inbox = Inbox::new(Arc::clone(&daemon.audit));

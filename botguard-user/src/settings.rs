@@ -54,6 +54,10 @@ pub struct SettingsError {
 pub struct Settings {
     /// Directory of store, lock and secrets, mode 0700.
     pub state_dir: PathBuf,
+    /// Name or uid of whom the daemon becomes once it has started as root, with the groups of that
+    /// account: what faces the network has no capability then, and a helper of its own keeps those
+    /// of the kernel filter. Unset: it stays who started it.
+    pub user: Option<String>,
     /// `off`, `log` or `enforce`: upper bound for every route and for the kernel.
     pub mode: Mode,
     /// How long requests that run when the daemon is told to stop, or has handed over to the next
@@ -102,6 +106,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             state_dir: PathBuf::from("/var/lib/botguard"),
+            user: None,
             mode: Mode::Enforce,
             drain: Span(Duration::from_secs(30)),
             admin: AdminSettings::default(),

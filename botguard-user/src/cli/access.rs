@@ -45,6 +45,8 @@ pub(super) enum AccessError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Owner(#[from] daemon::OwnerError),
     #[error("cannot write the store: {0}")]
     Journal(std::io::Error),
 }
@@ -84,7 +86,8 @@ impl Local {
         let clock = Now::read_closely();
         let now = clock.wall;
         let settings = &loaded.settings;
-        let (store, contents) = Store::open(&settings.state_dir, PATIENCE, now)?;
+        let open = || Store::open(&settings.state_dir, PATIENCE, now);
+        let (store, contents) = daemon::as_owner(loaded, open)??;
         let names_asns = matches!(request, Request::BlockAdd { asns, .. } if !asns.is_empty());
         let has_asns = !contents.asns.is_empty();
         let start = Start {
@@ -107,7 +110,7 @@ impl Local {
             fill: Fill::AtChange,
         };
         let enforcer = Enforcer::new(start, KernelSide::open(&settings.kernel), now);
-        let audit = AuditLog::open(&settings.audit.path)
+        let audit = daemon::as_owner(loaded, || AuditLog::open(&settings.audit.path))?
             .inspect_err(|error| tracing::warn!(%error, "the change will not be recorded"))
             .ok();
         Ok(Self {

@@ -54,6 +54,9 @@ pub enum Command {
         #[arg(long, conflicts_with = "check")]
         take_over: bool,
     },
+    /// Keep the kernel filter's capabilities for the daemon that has started this
+    #[command(hide = true)]
+    Steward,
     /// Take up the configuration anew, all or nothing, keeping connections and state
     Reload,
     /// Bound the mode of edge and kernel at once, with or without the daemon

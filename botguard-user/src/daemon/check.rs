@@ -7,7 +7,7 @@ use std::os::unix::net::SocketAddr;
 use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 
-use super::{StartError, data_files};
+use super::{StartError, data_files, privileges};
 use crate::admin::token::Token;
 use crate::enforcement::settings::Backend;
 use crate::intel::crawlers::NameResolver;
@@ -22,8 +22,14 @@ pub struct CheckReport {
     pub warnings: Vec<String>,
 }
 
-/// Checks policy, listeners, certificates, data files and interfaces.
+/// Checks policy, listeners, certificates, data files and interfaces; as the daemon's user, whom a
+/// process of root's becomes by this.
 pub fn check(loaded: &Loaded) -> Result<CheckReport, StartError> {
+    privileges::reduce_for_check(loaded)?;
+    check_all(loaded).map_err(|error| error.mended(loaded.settings.user.as_deref()))
+}
+
+fn check_all(loaded: &Loaded) -> Result<CheckReport, StartError> {
     loaded.policy()?;
     loaded.listeners()?;
     let data = data_files::load(&loaded.settings).map_err(StartError::Data)?;

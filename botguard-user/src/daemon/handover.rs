@@ -12,12 +12,12 @@
 //! ```
 //!
 //! One process at a time has the store, the pins and the audit log; both never have. Who may connect
-//! is root or the daemon's own user: the directory is theirs, and the kernel says who it is.
+//! is root, the daemon's own user, or whom root has given the socket to: the kernel says who it is.
 
 use std::io::{self, BufRead as _, BufReader, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,7 +135,8 @@ pub(super) async fn serve(
         };
         let asked = accepted.and_then(|(stream, _address)| {
             let uid = stream.peer_cred()?.uid();
-            if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+            let is_own = uid == nix::unistd::geteuid().as_raw() || owner(&listener) == Some(uid);
+            if uid != 0 && !is_own {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             stream.into_std()
@@ -190,6 +191,13 @@ async fn blocking<T: Send + 'static>(
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other)?
+}
+
+/// Whose the socket is now. Root gives it to the user whom the next daemon is to be (`user`).
+fn owner(listener: &UnixListener) -> Option<u32> {
+    let address = listener.local_addr().ok()?;
+    let socket = std::fs::symlink_metadata(address.as_pathname()?).ok()?;
+    Some(socket.uid())
 }
 
 /// After a request that failed: a lack of descriptors would spin here otherwise.

@@ -172,6 +172,7 @@ enum Takes {
 fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
     let Settings {
         state_dir,
+        user,
         mode,
         drain,
         admin,
@@ -195,6 +196,7 @@ fn differences(old: &Settings, new: &Settings) -> Vec<(&'static str, Takes)> {
     } = new;
     let all = [
         ("state_dir", Takes::Restart, *state_dir != old.state_dir),
+        ("user", Takes::Restart, *user != old.user),
         ("mode", Takes::Effect, *mode != old.mode),
         ("drain", Takes::Restart, *drain != old.drain),
         ("[admin]", Takes::Restart, *admin != old.admin),

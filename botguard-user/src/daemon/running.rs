@@ -14,6 +14,7 @@ use super::enforcer::Enforcer;
 use super::memory::{Keeping, Memory, Patience};
 use super::notify::ServiceManager;
 use super::pipeline::Pipeline;
+use super::privileges;
 use super::relay::Relay;
 use super::reload;
 use super::reserved::Reserved;
@@ -229,7 +230,8 @@ impl Running for Daemon {
         // Whatever becomes of the rest: the log may have been rotated.
         self.audit.reopen();
         let old = self.loaded.load_full();
-        let fresh = reload::prepare(&old, self.enforcer.now())?;
+        let fresh = reload::prepare(&old, self.enforcer.now())
+            .map_err(|error| privileges::with_mend(error, old.settings.user.as_deref()))?;
         // Where it is changes only with a restart; what it is may have leaked.
         let token = Token::configured(self.started_with.admin.token_file.as_deref())
             .map_err(|error| error.to_string())?;

@@ -17,6 +17,7 @@ use super::handover;
 use super::memory::Memory;
 use super::notify::ServiceManager;
 use super::pipeline::{Pipeline, View};
+use super::privileges::Reduced;
 use super::reserved::{self, Reserved};
 use super::running::Daemon;
 use super::surroundings::{Lookup, boot_id, guard, local_listeners};
@@ -57,6 +58,7 @@ pub(super) async fn start(
     loaded: Loaded,
     succession: Succession,
     mut inherited: Inherited,
+    reduced: Reduced,
 ) -> Result<Started, StartError> {
     let now = Now::read();
     let settings = &loaded.settings;
@@ -86,7 +88,7 @@ pub(super) async fn start(
     }
     let audit = Arc::new(AuditLog::start(&settings.audit, now.wall)?);
 
-    let mut kernel = KernelSide::attach(&settings.kernel)?;
+    let mut kernel = KernelSide::attach(reduced.authority, &settings.kernel)?;
     let binds: Vec<_> = settings
         .listener
         .iter()
@@ -116,6 +118,7 @@ pub(super) async fn start(
 
     let socket = admin::socket::bind(&settings.admin.socket)?;
     let http = admin::http::bind(settings.admin.http).await?;
+    inherited.extend(reduced.ports.listen()?);
     let listeners = Listeners::bind_or_take(prepared, &mut inherited)?;
     // Now that a port 0 has a number.
     let addresses = listeners.addresses();

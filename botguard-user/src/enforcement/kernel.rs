@@ -17,6 +17,7 @@ use aya_obj::programs::XdpAttachType;
 use botguard_common::maps as shared;
 use botguard_common::maps::Config;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::list::BlockList;
 use super::plan::{self, Plan};
@@ -27,6 +28,8 @@ use crate::words::clock::Wall;
 use crate::words::mode::Mode;
 
 mod attach;
+mod authority;
+mod capabilities;
 mod clock;
 mod error;
 mod events;
@@ -37,20 +40,25 @@ mod netlink;
 mod object;
 mod pins;
 mod stats;
+pub mod steward;
+mod whole;
 
+pub use authority::Authority;
+pub use capabilities::{bound_capabilities, hold_capabilities};
 pub use error::KernelError;
 pub use events::{DropEvents, Dropped};
 pub use listeners::{LocalListener, Protocol, expand_wildcards};
 pub use netlink::NetlinkError;
 pub use stats::KernelStats;
 
-use attach::Generation;
+use authority::Aside;
 use generation::KernelTables;
 use lasting::{Lasting, of_map};
 use pins::{PinLock, Pins};
 
 /// A pinned filter.
 pub struct KernelFilter {
+    authority: Authority,
     pins: Pins,
     lasting: Lasting,
     rules: RuleNumbers,
@@ -61,7 +69,7 @@ pub struct KernelFilter {
 }
 
 /// One interface that the filter is attached to.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Attachment {
     /// Its name when it was attached.
     pub interface: String,
@@ -82,15 +90,13 @@ impl KernelFilter {
     /// Errors: configuration (no such interface, foreign program, no bpffs, driver refuses) or
     /// internal (privileges, verifier, another process has the pins). Nothing new stays attached or pinned then.
     pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
-        let pins = Pins::below(&settings.pin_dir);
-        let is_new = !pins.exist_in_any_layout();
-        let lock = attach::install(settings, &pins).inspect_err(|_error| {
-            if is_new {
-                // The first error is the one to tell.
-                let _unused: Result<(), KernelError> = remove(&pins);
-            }
-        })?;
-        let mut filter = Self::of_pins(pins, lock)?;
+        Self::attach_by(Authority::Own, settings)
+    }
+
+    /// The same by whoever may.
+    pub fn attach_by(authority: Authority, settings: &KernelSettings) -> Result<Self, KernelError> {
+        let (pins, lock) = authority.attach(settings)?;
+        let mut filter = Self::of_pins(authority, pins, lock)?;
         filter.calibrate()?;
         Ok(filter)
     }
@@ -99,16 +105,24 @@ impl KernelFilter {
     ///
     /// Errors: [`KernelError::NotAttached`], [`KernelError::InUse`], or a pin that is not this version's.
     pub fn open(pin_dir: &Path) -> Result<Self, KernelError> {
-        let pins = Pins::below(pin_dir);
-        if !pins.has_filter()? {
-            return Err(KernelError::NotAttached(pins.directory().into()));
-        }
-        let lock = pins.lock()?;
-        pins.verify()?;
-        Self::of_pins(pins, lock)
+        Self::open_by(Authority::Own, pin_dir)
     }
 
-    fn of_pins(pins: Pins, lock: PinLock) -> Result<Self, KernelError> {
+    /// The same by whoever may.
+    pub fn open_by(authority: Authority, pin_dir: &Path) -> Result<Self, KernelError> {
+        let (pins, lock) = authority.open(pin_dir)?;
+        Self::of_pins(authority, pins, lock)
+    }
+
+    /// Makes the file system of the pins ready, which takes CAP_SYS_ADMIN: for a process that is
+    /// about to give up its capabilities.
+    ///
+    /// Errors: it cannot be mounted.
+    pub fn mount(pin_dir: &Path) -> Result<(), KernelError> {
+        Pins::below(pin_dir).mount()
+    }
+
+    fn of_pins(authority: Authority, pins: Pins, lock: PinLock) -> Result<Self, KernelError> {
         let path = pins.clock_program();
         let clock = Xdp::from_pin(&path, XdpAttachType::Interface)
             .map_err(|error| KernelError::pin(&path, error))?;
@@ -117,6 +131,7 @@ impl KernelFilter {
             rules: lasting.rules()?,
             lasting,
             tables: None,
+            authority,
             pins,
             clock,
             _lock: lock,
@@ -141,7 +156,7 @@ impl KernelFilter {
         };
         let generation = self.filled(plan).inspect_err(|_error| {
             // It keeps as much memory as what it was to replace. The first error is the one to tell.
-            let _unused: Result<(), KernelError> = self.pins.remove_aside();
+            let _unused: Result<(), KernelError> = self.authority.discard(&self.pins);
         })?;
         // After an error some links may have gone over and others not: then neither the tables
         // before nor these are in force everywhere, and the next change makes new ones.
@@ -155,11 +170,11 @@ impl KernelFilter {
     }
 
     /// A generation that holds what the lists come to.
-    fn filled(&self, plan: Plan<'_>) -> Result<Generation, KernelError> {
+    fn filled(&self, plan: Plan<'_>) -> Result<Aside, KernelError> {
         let mut needs = plan::needs(plan.list);
         loop {
             let sizes = Sizes::of(&needs)?;
-            let mut generation = Generation::load(&self.pins, &sizes, random_seed())?;
+            let mut generation = (self.authority).aside(&self.pins, &needs, random_seed())?;
             let fill = |tables: &mut KernelTables| tables.marked(|tables| plan::fill(plan, tables));
             match generation.filled_by(fill)? {
                 Ok(()) => return Ok(generation),
@@ -251,38 +266,18 @@ impl KernelFilter {
 
     /// Where the filter is attached.
     pub fn attachments(&self) -> Result<Vec<Attachment>, KernelError> {
-        let interfaces = self.pins.linked_interfaces()?.into_iter();
-        let attachments = interfaces.map(|interface| {
-            let program_id = attach::linked_program(&self.pins.link(&interface))?;
-            Ok(Attachment {
-                mode: attach::running_mode(&interface, program_id),
-                interface,
-                program_id,
-            })
-        });
-        attachments.collect()
+        self.authority.attachments(&self.pins)
     }
 
     /// Takes the filter out of the kernel: links, then programs, maps and their directory.
     /// When it returns, the interfaces of this network namespace are free.
     pub fn detach(self) -> Result<(), KernelError> {
-        remove(&self.pins)
-    }
-
-    /// Whether there are pins, of whatever shape.
-    #[must_use]
-    pub fn is_pinned(pin_dir: &Path) -> bool {
-        Pins::below(pin_dir).directory().exists()
+        self.authority.remove(&self.pins)
     }
 
     /// As [`Self::detach`], for pins of whatever shape, as after an upgrade that changed it.
     pub fn remove(pin_dir: &Path) -> Result<(), KernelError> {
-        let pins = Pins::below(pin_dir);
-        if !pins.directory().exists() {
-            return Err(KernelError::NotAttached(pins.directory().into()));
-        }
-        let _lock = pins.lock()?;
-        remove(&pins)
+        Authority::Own.take_and_remove(pin_dir)
     }
 
     fn config(&self) -> Result<Config, KernelError> {
@@ -300,14 +295,6 @@ impl std::fmt::Debug for KernelFilter {
             .field("pins", &self.pins)
             .finish_non_exhaustive()
     }
-}
-
-/// Links first, so that no packet meets a filter that is half gone.
-fn remove(pins: &Pins) -> Result<(), KernelError> {
-    for interface in pins.linked_interfaces()? {
-        attach::release(&interface, pins)?;
-    }
-    pins.remove_all()
 }
 
 /// Whether a change of this network is a few stores. What is wider is a new generation, since its

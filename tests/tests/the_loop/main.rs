@@ -18,6 +18,7 @@ mod lists;
 mod log_mode;
 mod operator;
 mod passage;
+mod privileges;
 mod reload_under_load;
 mod restart;
 mod rotation;

@@ -283,7 +283,11 @@ fn sockets_that_the_service_manager_keeps_refuse_nobody() -> Result<()> {
 
 /// Messages up to one that says `last`, and the descriptors that came with them; these are not
 /// close-on-exec.
-fn read_until(manager: &UnixDatagram, last: &str, kept: &mut Vec<OwnedFd>) -> Result<String> {
+pub(crate) fn read_until(
+    manager: &UnixDatagram,
+    last: &str,
+    kept: &mut Vec<OwnedFd>,
+) -> Result<String> {
     let mut all = String::new();
     while !all.contains(last) {
         let mut text = [0; 256];

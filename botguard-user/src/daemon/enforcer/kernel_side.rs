@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::admin::protocol::{self, Counter, Interface};
-use crate::enforcement::kernel::{KernelError, KernelFilter, KernelStats, LocalListener};
+use crate::enforcement::kernel::{
+    Authority, KernelError, KernelFilter, KernelStats, LocalListener,
+};
 use crate::enforcement::list::BlockList;
 use crate::enforcement::recovery::{self, Recovered};
 use crate::enforcement::settings::{Backend, KernelSettings};
@@ -18,6 +20,8 @@ use crate::words::mode::Mode;
 #[derive(Debug)]
 pub struct KernelSide {
     filter: Filter,
+    /// Who attaches, and makes tables.
+    authority: Authority,
     /// The settings' interfaces.
     interfaces: Vec<String>,
     /// Whether the program ran on any interface when last looked at; without one, entries drop
@@ -50,24 +54,24 @@ impl KernelSide {
     ///
     /// Errors: only where the configuration says `required`; else the failure is the side's
     /// [`Self::problem`].
-    pub fn attach(settings: &KernelSettings) -> Result<Self, KernelError> {
+    pub fn attach(authority: Authority, settings: &KernelSettings) -> Result<Self, KernelError> {
         if settings.backend == Backend::None {
-            return Ok(Self::unwanted(settings));
+            return Ok(Self::unwanted(authority, settings));
         }
-        match KernelFilter::attach(settings) {
-            Ok(filter) => Ok(Self::present(filter, settings)),
+        match KernelFilter::attach_by(authority.clone(), settings) {
+            Ok(filter) => Ok(Self::present(authority, filter, settings)),
             Err(error) if settings.required => Err(error),
             Err(error) => {
                 tracing::error!(%error, "KERNEL FILTER NOT ATTACHED as configured");
-                Ok(Self::left_over(settings, &error))
+                Ok(Self::left_over(authority, settings, &error))
             }
         }
     }
 
     /// What is left after attaching failed: a former process's filter goes on dropping, so commands
     /// and the kill switch must reach it.
-    fn left_over(settings: &KernelSettings, error: &KernelError) -> Self {
-        let mut side = Self::open(settings);
+    fn left_over(authority: Authority, settings: &KernelSettings, error: &KernelError) -> Self {
+        let mut side = Self::open_by(authority, settings);
         side.problem = Some(format!("kernel filter is not attached: {error}"));
         side
     }
@@ -76,15 +80,20 @@ impl KernelSide {
     ///
     /// Errors: as [`Self::attach`]; what was attached is reached as before then.
     pub(super) fn attach_again(&mut self, settings: &KernelSettings) -> Result<(), KernelError> {
+        let authority = self.authority.clone();
+        if let Some(error) = authority.refusal(&settings.pin_dir) {
+            // It could not be reached again either: what is reached now stays so.
+            return Err(error);
+        }
         // The pins have one owner at a time. They go on filtering meanwhile.
-        *self = Self::off();
-        match Self::attach(settings) {
+        *self = Self::off(authority.clone());
+        match Self::attach(authority.clone(), settings) {
             Ok(side) => {
                 *self = side;
                 Ok(())
             }
             Err(error) => {
-                *self = Self::left_over(settings, &error);
+                *self = Self::left_over(authority, settings, &error);
                 Err(error)
             }
         }
@@ -93,18 +102,23 @@ impl KernelSide {
     /// Reaches a pinned filter without attaching anything.
     #[must_use]
     pub fn open(settings: &KernelSettings) -> Self {
+        Self::open_by(Authority::Own, settings)
+    }
+
+    fn open_by(authority: Authority, settings: &KernelSettings) -> Self {
         if settings.backend == Backend::None {
-            return Self::unwanted(settings);
+            return Self::unwanted(authority, settings);
         }
-        match KernelFilter::open(&settings.pin_dir) {
-            Ok(filter) => Self::present(filter, settings),
-            Err(error) => Self::absent(error.to_string()),
+        match KernelFilter::open_by(authority.clone(), &settings.pin_dir) {
+            Ok(filter) => Self::present(authority, filter, settings),
+            Err(error) => Self::absent(authority, error.to_string()),
         }
     }
 
-    pub(super) const fn off() -> Self {
+    pub(super) const fn off(authority: Authority) -> Self {
         Self {
             filter: Filter::Off,
+            authority,
             interfaces: vec![],
             is_on_path: false,
             uncovered: vec![],
@@ -115,9 +129,9 @@ impl KernelSide {
     }
 
     /// `backend = "none"`, with an eye on what another setting left: it drops by lists of old.
-    fn unwanted(settings: &KernelSettings) -> Self {
+    fn unwanted(authority: Authority, settings: &KernelSettings) -> Self {
         let pin_dir = &settings.pin_dir;
-        let problem = KernelFilter::is_pinned(pin_dir).then(|| {
+        let problem = authority.is_pinned(pin_dir).then(|| {
             format!(
                 "[kernel] backend is \"none\", but a filter is still pinned in {} and drops by what \
                  it last knew; `botguard kernel detach` removes it",
@@ -126,23 +140,23 @@ impl KernelSide {
         });
         Self {
             problem,
-            ..Self::off()
+            ..Self::off(authority)
         }
     }
 
-    fn absent(problem: String) -> Self {
+    fn absent(authority: Authority, problem: String) -> Self {
         Self {
             filter: Filter::Absent,
             problem: Some(problem),
-            ..Self::off()
+            ..Self::off(authority)
         }
     }
 
-    fn present(filter: KernelFilter, settings: &KernelSettings) -> Self {
+    fn present(authority: Authority, filter: KernelFilter, settings: &KernelSettings) -> Self {
         let mut side = Self {
             filter: Filter::Present(Box::new(filter)),
             interfaces: settings.interfaces.clone(),
-            ..Self::off()
+            ..Self::off(authority)
         };
         side.look();
         side
@@ -171,6 +185,7 @@ impl KernelSide {
         self.look();
         let is_uncovered = !self.uncovered.is_empty();
         let problem = self.problem.clone().or_else(|| self.unfilled.clone());
+        let problem = problem.or_else(|| self.authority.problem());
         problem.or_else(|| {
             is_uncovered.then(|| {
                 format!(
@@ -275,14 +290,21 @@ impl KernelSide {
     /// Errors: [`KernelError::NotAttached`], or what could not be removed.
     pub(super) fn detach(&mut self, pin_dir: &Path) -> Result<(), KernelError> {
         let is_off = matches!(self.filter, Filter::Off);
+        if let Some(error) = self.authority.refusal(pin_dir) {
+            return Err(error);
+        }
         match std::mem::replace(&mut self.filter, Filter::Absent) {
-            Filter::Off | Filter::Absent => KernelFilter::remove(pin_dir)?,
+            Filter::Off | Filter::Absent => self.authority.take_and_remove(pin_dir)?,
             Filter::Present(filter) => filter.detach()?,
         }
+        let authority = self.authority.clone();
         *self = if is_off {
-            Self::off()
+            Self::off(authority)
         } else {
-            Self::absent("kernel filter was detached by command".to_owned())
+            Self::absent(
+                authority,
+                "kernel filter was detached by command".to_owned(),
+            )
         };
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What a daemon gives up for the next one while its last connections are still served.
 
 use super::{Enforcer, KernelSide};
+use crate::enforcement::kernel::Authority;
 
 /// Why a ban is not carried out then.
 pub(super) const REASON: &str =
@@ -10,7 +11,8 @@ impl Enforcer {
     /// Gives up the kernel filter, which goes on dropping, and the store, once everything queued is
     /// in it. The lists stay as they are for the connections that this process still has.
     pub fn release(&self) {
-        *self.kernel.lock() = KernelSide::off();
+        // With its authority goes the steward, if there is one, and what that holds.
+        *self.kernel.lock() = KernelSide::off(Authority::Own);
         self.journal.close();
     }
 

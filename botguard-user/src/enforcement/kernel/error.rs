@@ -131,6 +131,21 @@ pub enum KernelError {
     /// More lists and systems than can be told apart. The operator's fault.
     #[error(transparent)]
     Rules(#[from] TooManyRules),
+    /// The steward could not do it; as it says itself.
+    #[error("{0}")]
+    Steward(String),
+    /// There is no steward any more, and this process lacks the capabilities.
+    #[error(
+        "the privileged helper of this daemon has ended, and with it what takes capabilities: new \
+         tables (lists, systems, wide networks), attaching and detaching; what is in force stays, \
+         and single blocks go on; restart the daemon"
+    )]
+    StewardEnded,
+    /// The steward works on the pins that it was started for.
+    #[error(
+        "[kernel] pin_dir was changed to {0} while the daemon runs; it holds from the next start"
+    )]
+    OtherPins(PathBuf),
     /// The clock program failed, or the rate of jiffies is none that Linux can be built with.
     #[error("cannot read the kernel's clock: {0}")]
     Clock(String),

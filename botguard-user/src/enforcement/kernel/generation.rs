@@ -37,6 +37,16 @@ pub(super) fn tables_of(object: &mut Ebpf, seed: u64) -> Result<KernelTables, Ke
     Ok(Tables::new(memory, tries, seed))
 }
 
+/// The tables whose maps are pinned aside.
+pub(super) fn tables_aside(pins: &Pins, seed: u64) -> Result<KernelTables, KernelError> {
+    let open = |name: &'static str| {
+        let path = pins.aside(&pins.map(name));
+        of_map(name, MapData::from_pin(path).and_then(Map::from_map_data))
+    };
+    let memory = MappedMemory::of(|name, words| n_words(name, &open(name)?, words))?;
+    Ok(Tables::new(memory, KernelTries::of(open)?, seed))
+}
+
 /// What is pinned, whoever wrote it.
 pub(super) fn pinned_contents(pins: &Pins) -> Result<Contents, KernelError> {
     let open = |name: &'static str| {

@@ -3,8 +3,10 @@
 //! `PIN_DIR/v<layout>/{prog, prog_clock, link_<ifname>, map_<name>}` on a bpffs. A loader takes any
 //! map of the right name; [`Pins::verify`] compares shapes first.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
@@ -12,6 +14,7 @@ use botguard_common::maps::{Kind, LAYOUT, Life, SHAPES, Shape};
 use nix::mount::{MsFlags, mount};
 use nix::poll::poll;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::{Gid, chown};
 
 use super::error::KernelError;
 
@@ -19,13 +22,30 @@ use super::error::KernelError;
 #[derive(Clone, Debug)]
 pub(super) struct Pins {
     directory: PathBuf,
+    /// The same directory as this process reaches it.
+    reach: PathBuf,
 }
 
 impl Pins {
     /// Below the configured directory.
     pub(super) fn below(pin_dir: &Path) -> Self {
+        Self::in_directory(pin_dir.join(format!("v{LAYOUT}")))
+    }
+
+    fn in_directory(directory: PathBuf) -> Self {
         Self {
-            directory: pin_dir.join(format!("v{LAYOUT}")),
+            reach: directory.clone(),
+            directory,
+        }
+    }
+
+    /// As [`Self::below`], for a process that may not pass through the directories above (a bpffs is
+    /// root's alone): by way of the open directory, for as long as `lock` lives.
+    pub(super) fn through(pin_dir: &Path, lock: &PinLock) -> Self {
+        let number = lock.directory.as_raw_fd();
+        Self {
+            reach: PathBuf::from(format!("/proc/self/fd/{number}")),
+            ..Self::below(pin_dir)
         }
     }
 
@@ -34,27 +54,27 @@ impl Pins {
     }
 
     pub(super) fn program(&self) -> PathBuf {
-        self.directory.join("prog")
+        self.reach.join("prog")
     }
 
     pub(super) fn clock_program(&self) -> PathBuf {
-        self.directory.join("prog_clock")
+        self.reach.join("prog_clock")
     }
 
     pub(super) fn link(&self, interface: &str) -> PathBuf {
         // bpffs refuses names with a dot (bpf_lookup in kernel/bpf/inode.c), as VLANs have them.
-        self.directory
+        self.reach
             .join(format!("{LINK_PREFIX}{}", interface.replace('.', DOT)))
     }
 
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("map_{name}"))
+        self.reach.join(format!("map_{name}"))
     }
 
     /// Where what is to replace a pin stands until it does.
     pub(super) fn aside(&self, path: &Path) -> PathBuf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.directory.join(format!("{ASIDE_PREFIX}{name}"))
+        self.reach.join(format!("{ASIDE_PREFIX}{name}"))
     }
 
     /// Whether there are pins, of this or an older layout.
@@ -97,14 +117,21 @@ impl Pins {
         Ok(names)
     }
 
-    /// Makes the directory, and mounts a bpffs at its usual place where none is.
-    pub(super) fn prepare(&self) -> Result<(), KernelError> {
+    /// Mounts a bpffs at its usual place where the pins are to be there and none is. It takes
+    /// CAP_SYS_ADMIN.
+    pub(super) fn mount(&self) -> Result<(), KernelError> {
         let usual = Path::new("/sys/fs/bpf");
         if self.directory.starts_with(usual) && !is_bpffs(usual) {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
             mount(Some("bpf"), usual, Some("bpf"), flags, Some("mode=0700"))
                 .map_err(|error| KernelError::pin(usual, io::Error::from(error)))?;
         }
+        Ok(())
+    }
+
+    /// Makes the directory, and mounts a bpffs at its usual place where none is.
+    pub(super) fn prepare(&self) -> Result<(), KernelError> {
+        self.mount()?;
         let existing = self.directory.ancestors().find(|path| path.exists());
         if !existing.is_some_and(is_bpffs) {
             return Err(KernelError::NotBpffs {
@@ -125,7 +152,8 @@ impl Pins {
             match directory.try_lock() {
                 Ok(()) => {
                     return Ok(PinLock {
-                        _directory: directory,
+                        directory,
+                        release: Release::WithTheLast,
                     });
                 }
                 Err(TryLockError::WouldBlock) => {
@@ -147,9 +175,7 @@ impl Pins {
             return Ok(());
         };
         for layout in 1..LAYOUT {
-            let older = Self {
-                directory: parent.join(format!("v{layout}")),
-            };
+            let older = Self::in_directory(parent.join(format!("v{layout}")));
             if !older.directory.exists() {
                 continue;
             }
@@ -205,6 +231,32 @@ impl Pins {
         }
     }
 
+    /// Lets `group` read and write the maps, and run the clock: all that a process takes that only
+    /// follows the lists. Not the links, which it could cut, nor the program.
+    pub(super) fn share(&self, group: Gid) -> Result<(), KernelError> {
+        // Whatever the umask left of it.
+        let failed = |error| KernelError::pin(&self.directory, error);
+        let mode = fs::metadata(&self.directory)
+            .map_err(failed)?
+            .permissions()
+            .mode();
+        chown(&self.directory, None, Some(group)).map_err(|error| failed(error.into()))?;
+        fs::set_permissions(&self.directory, Permissions::from_mode(mode | 0o050))
+            .map_err(failed)?;
+        self.shared().try_for_each(|path| share(&path, group))
+    }
+
+    /// The same of the maps that are to replace those in force.
+    pub(super) fn share_aside(&self, group: Gid) -> Result<(), KernelError> {
+        let mut aside = self.shared().map(|path| self.aside(&path));
+        aside.try_for_each(|path| share(&path, group))
+    }
+
+    fn shared(&self) -> impl Iterator<Item = PathBuf> {
+        let program = self.program();
+        self.all().filter(move |path| *path != program)
+    }
+
     /// Removes what was to replace pins and did not.
     pub(super) fn remove_aside(&self) -> Result<(), KernelError> {
         self.all()
@@ -234,10 +286,57 @@ impl Pins {
     }
 }
 
+/// As the owner of the pin, who needs no capability to give it to a group of its own.
+fn share(pin: &Path, group: Gid) -> Result<(), KernelError> {
+    if !pin.exists() {
+        return Ok(());
+    }
+    chown(pin, None, Some(group))
+        .map_err(io::Error::from)
+        .and_then(|()| fs::set_permissions(pin, Permissions::from_mode(0o660)))
+        .map_err(|error| KernelError::pin(pin, error))
+}
+
 /// The pins belong to this process for as long as this lives.
 #[derive(Debug)]
 pub(super) struct PinLock {
-    _directory: File,
+    directory: File,
+    release: Release,
+}
+
+/// When a lock ends, which all descriptors of one open directory share (flock(2)).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Release {
+    /// With the last of its descriptors.
+    WithTheLast,
+    /// With this one, whoever has others.
+    WithThis,
+}
+
+impl PinLock {
+    /// The lock of another process that has passed its descriptor on. It ends with this, though that
+    /// process keeps another: it holds the lock only in case this process is killed while it works.
+    pub(super) fn passed_on(directory: OwnedFd) -> Self {
+        Self {
+            directory: directory.into(),
+            release: Release::WithThis,
+        }
+    }
+}
+
+impl AsFd for PinLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+impl Drop for PinLock {
+    fn drop(&mut self) {
+        if self.release == Release::WithThis {
+            // It fails only for a descriptor that is none.
+            let _unlocked: io::Result<()> = self.directory.unlock();
+        }
+    }
 }
 
 /// A second in all: the state directory's lock, which is taken first, has kept out all that share it.

@@ -5,10 +5,12 @@ use botguard_common::maps::{
     HOSTS_V4, HOSTS_V6, LEAST_BUCKETS, LEAST_PAGES, LEAST_POLICIES, NETS_V4, POLICIES, ROOT_PAGES,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::Full;
 
 /// What is to stand in the tables, counted or over-counted.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Needs {
     /// IPv4 hosts.
     pub hosts_v4: usize,
@@ -73,7 +75,11 @@ pub const MOST_POLICIES: usize = 1 << 20;
 /// A power of two, so that at most 7 of 10 slots are taken: with two choices a bucket overflows
 /// there hardly ever, and then one host moves.
 fn buckets(n_hosts: usize, slots: usize, table: &'static str) -> Result<u32, Full> {
-    let n_buckets = (n_hosts * 10).div_ceil(7 * slots).next_power_of_two();
+    let n_buckets = n_hosts.saturating_mul(10).div_ceil(7 * slots);
+    if n_buckets > MOST_BUCKETS {
+        return Err(Full(table));
+    }
+    let n_buckets = n_buckets.next_power_of_two();
     if n_buckets > MOST_BUCKETS {
         return Err(Full(table));
     }
