@@ -274,6 +274,36 @@ async fn https_is_verified_and_speaks_what_alpn_says() {
     check("localhost", &[], &tls(&other_ca, ""), (502, "")).await;
 }
 
+/// Else whoever asks for a WebSocket could have it ejected.
+#[tokio::test]
+async fn who_speaks_http2_alone_is_not_down_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    let own = issue("localhost");
+    std::fs::write(&ca, &own.authority).unwrap();
+    let port = https(own.server, &[b"h2"]).await.port();
+    let lines = format!(
+        "tls = {{ ca = '{}' }}\neject = {{ failures = 1 }}",
+        ca.display()
+    );
+    let endpoint = format!("https://localhost:{port}");
+    let edge = start_at(&[endpoint], &lines, "", Trust::default()).await;
+    let mut client = edge.http1().await;
+    let request = get("/socket")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 502);
+    // `localhost` may have an address at which nobody listens.
+    let endpoints = &edge.services.upstreams()[0].1;
+    let own = endpoints.iter().find(|one| one.address.starts_with("127."));
+    assert_eq!(own.unwrap().state, EndpointState::Up);
+    assert_eq!(seen(&edge).await.0, 200);
+}
+
 #[tokio::test]
 async fn requests_are_signed_where_there_is_a_key() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,12 +2,14 @@
 //! HTTP/1.1 or HTTP/2 above. Keeps none; `target` does.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -81,7 +83,10 @@ impl Connector {
                 };
                 let connector = TlsConnector::from(Arc::clone(config));
                 let tls = connector.connect(name.clone(), tcp).await;
-                let tls = tls.map_err(ConnectError::Tls)?;
+                let tls = tls.map_err(|error| match need {
+                    Need::Upgrade if refuses_protocols(&error) => ConnectError::NoUpgrade,
+                    _ => ConnectError::Tls(error),
+                })?;
                 if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
                     http2::open(tls).await.map(Channel::Http2)
                 } else {
@@ -91,6 +96,13 @@ impl Connector {
             (Protocol::Http1 | Protocol::Tls, _) => http1(tcp).await,
         }
     }
+}
+
+/// Whether the other side speaks nothing of what it was offered (RFC 7301 section 3.2).
+fn refuses_protocols(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    let refusal = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+    error == Some(&refusal)
 }
 
 async fn http1<T>(io: T) -> Result<Channel, ConnectError>
