@@ -13,6 +13,7 @@ pub mod pipeline;
 
 mod certificates;
 mod check;
+mod closings;
 mod commands;
 mod crawler_lookups;
 mod data_files;
@@ -28,6 +29,7 @@ mod start;
 mod surroundings;
 mod timers;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,7 +170,7 @@ async fn serve(
     } = start::start(loaded, succession, inherited, reduced).await?;
 
     let shutdown = CancellationToken::new();
-    let inbox = Inbox::new(Arc::clone(&daemon.audit));
+    let inbox = Inbox::new(Arc::clone(&daemon.audit), Arc::clone(&daemon.connections));
     let services = daemon.services.clone();
     let offer = Offer {
         handles: Arc::new(move || services.handles()),
@@ -266,9 +268,14 @@ async fn serve_to_end(daemon: &running::Daemon, mut serving: JoinHandle<()>) {
     let n_connections = daemon.connections.count();
     tracing::info!(n_connections, "given up; what is open is served to its end");
     let mut second = interval(Duration::from_secs(1));
+    let state_dir = &daemon.started_with.state_dir;
+    let mut closing = pin!(closings::obey(state_dir, |network| {
+        daemon.close_announced(&network);
+    }));
     loop {
-        // Both are cancellation-safe.
+        // All are cancellation-safe.
         tokio::select! {
+            () = &mut closing => {}
             ended = &mut serving => return log_end(ended),
             _ = second.tick() => {
                 daemon.pipeline.record_lasting(Now::read());

@@ -30,6 +30,7 @@ use rustix::net::{
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
+use super::closings;
 use super::commands::{Commands, Paused};
 use super::relay::{self, Inbox};
 
@@ -41,7 +42,7 @@ pub(super) struct Offer {
     pub(super) handles: Handles,
     /// None is cut off by a handover.
     pub(super) commands: Commands,
-    /// Records of daemons before this one.
+    /// For daemons before this one.
     pub(super) inbox: Inbox,
 }
 
@@ -167,7 +168,8 @@ async fn answer(stream: UnixStream, offer: &Offer) -> io::Result<Option<Successo
     .await?;
     match asked.as_str() {
         REQUEST => {}
-        relay::REQUEST => return offer.inbox.open(stream).map(|()| None),
+        relay::REQUEST => return offer.inbox.take_records(stream).map(|()| None),
+        closings::REQUEST => return offer.inbox.tell_closings(stream).map(|()| None),
         other => return Err(unexpected(other, REQUEST)),
     }
     let Some(commands) = offer.commands.pause().await else {

@@ -23,9 +23,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::handover;
+use super::{closings, handover};
 use crate::audit::record::{Event, Record, Timestamp, VERSION};
 use crate::audit::writer::{AuditLog, Outlet};
+use crate::edge::connections::Connections;
 use crate::store::lock::StateLock;
 use crate::words::clock::{Monotonic, Wall};
 
@@ -156,27 +157,41 @@ fn answer(stream: &mut UnixStream) -> io::Result<Taken> {
     }
 }
 
-/// Where records of daemons before this one arrive.
+/// Where daemons before this one bring their records, and hear whom to close.
 #[derive(Clone, Debug)]
 pub(super) struct Inbox {
     audit: Arc<AuditLog>,
+    connections: Arc<Connections>,
     tasks: TaskTracker,
     end: CancellationToken,
 }
 
 impl Inbox {
-    pub(super) fn new(audit: Arc<AuditLog>) -> Self {
+    pub(super) fn new(audit: Arc<AuditLog>, connections: Arc<Connections>) -> Self {
         Self {
             audit,
+            connections,
             tasks: TaskTracker::new(),
             end: CancellationToken::new(),
         }
     }
 
-    /// Takes records in beside everything else. Needs a tokio runtime.
-    pub(super) fn open(&self, stream: UnixStream) -> io::Result<()> {
-        stream.set_nonblocking(true)?;
-        let stream = tokio::net::UnixStream::from_std(stream)?;
+    /// Tells of connections to be closed, beside everything else. Needs a tokio runtime.
+    pub(super) fn tell_closings(&self, stream: UnixStream) -> io::Result<()> {
+        let announcements = self.connections.announcements();
+        let stream = asynchronous(stream)?;
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = closings::tell(stream, announcements, &end).await {
+                tracing::debug!(%error, "an earlier daemon that closes connections");
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes records in, beside everything else. Needs a tokio runtime.
+    pub(super) fn take_records(&self, stream: UnixStream) -> io::Result<()> {
+        let stream = asynchronous(stream)?;
         let (audit, end) = (Arc::clone(&self.audit), self.end.clone());
         self.tasks.spawn(async move {
             if let Err(error) = take(stream, &audit, &end).await {
@@ -193,6 +208,11 @@ impl Inbox {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn asynchronous(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(stream)
 }
 
 async fn take(

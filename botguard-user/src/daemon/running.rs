@@ -31,6 +31,7 @@ use crate::edge::upstream::{EndpointState, EndpointStatus};
 use crate::engine::facts::Standing;
 use crate::settings::{Loaded, Settings};
 use crate::telemetry::MetricsPage;
+use crate::words::block::Effect;
 use crate::words::clock::{Monotonic, Now};
 use crate::words::identity::KeyHash;
 use crate::words::key::KeyMemo;
@@ -101,6 +102,24 @@ impl Daemon {
                 tracing::info!(%network, n_connections = closed.count(), "blocked, connections closed");
             }
         }
+    }
+
+    /// Tells daemons before this one, which may still serve connections of `networks`.
+    fn announce_blocked(&self, networks: &[IpNet]) {
+        if self.enforcer.bound().effective(self.enforcer.now()) == Mode::Enforce {
+            for network in networks {
+                self.connections.announce(*network);
+            }
+        }
+    }
+
+    /// Closes connections as the daemon that runs now does; who was allowed before it stays.
+    pub(super) fn close_announced(&self, network: &IpNet) {
+        let now = self.enforcer.now();
+        let closed = self.connections.close_unless(network, |peer| {
+            matches!(self.enforcer.standing(peer, now), Standing::Allowed)
+        });
+        tracing::debug!(%network, n_connections = closed.count(), "blocked by the next daemon");
     }
 
     /// Puts into the store what the engine has to remember.
@@ -183,13 +202,25 @@ impl Operator for Daemon {
         };
         let response = (self.enforcer).timed(|now| operations::perform(site, actor, &request, now));
         match (&request, &response) {
-            (Request::BlockAdd { networks, asns, .. }, Response::Done(_)) if asns.is_empty() => {
-                self.close_blocked(networks);
+            (
+                Request::BlockAdd {
+                    networks,
+                    asns,
+                    effect,
+                    ..
+                },
+                Response::Done(_),
+            ) => {
+                match asns.is_empty() {
+                    true => self.close_blocked(networks),
+                    false => self.close_all_blocked(),
+                }
+                if *effect == Effect::Drop {
+                    self.announce_blocked(networks);
+                }
             }
             // There may be more networks in a list or system than connections to look at.
-            (Request::BlockAdd { .. } | Request::ListImport { .. }, Response::Done(_)) => {
-                self.close_all_blocked();
-            }
+            (Request::ListImport { .. }, Response::Done(_)) => self.close_all_blocked(),
             _ => {}
         }
         response

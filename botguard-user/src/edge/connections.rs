@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ipnet::{IpNet, Ipv6Net};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::framing::Violation;
@@ -31,7 +31,21 @@ pub struct Connections {
     /// Connections by source; none is kept at zero.
     sources: Mutex<HashMap<IpNet, usize>>,
     handshakes: AtomicUsize,
+    announced: Announced,
 }
+
+/// Networks whose connections were closed, for other processes that have connections of them.
+#[derive(Debug)]
+struct Announced(broadcast::Sender<IpNet>);
+
+impl Default for Announced {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(ANNOUNCED))
+    }
+}
+
+/// Who does not keep up misses the oldest.
+const ANNOUNCED: usize = 1_024;
 
 impl Connections {
     /// Closes every connection from `network` whose peer is not spared, abortively.
@@ -61,9 +75,22 @@ impl Connections {
         Closed(gone)
     }
 
-    /// Closes every connection from `network`, abortively.
+    /// Closes every connection from `network`, abortively, and announces it.
     pub fn close(&self, network: &IpNet) -> Closed {
+        self.announce(*network);
         self.close_unless(network, |_peer| false)
+    }
+
+    /// Tells whoever listens that connections from `network` are to be closed.
+    pub fn announce(&self, network: IpNet) {
+        // An error means that nobody listens.
+        let _n_listeners: Result<usize, _> = self.announced.0.send(network);
+    }
+
+    /// What is announced from now on.
+    #[must_use]
+    pub fn announcements(&self) -> broadcast::Receiver<IpNet> {
+        self.announced.0.subscribe()
     }
 
     /// Closes every connection from one address, abortively.

@@ -1,6 +1,7 @@
-//! Connections that stay open while something happens to the daemon.
+//! Connections of [`USER`] that stay open while something happens to the daemon.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -88,7 +89,10 @@ impl Body for Fed {
 }
 
 async fn connect(tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(Host::server(USER.parse()?)?).await?;
+    let source = USER.parse()?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    let tcp = socket.connect(Host::server(source)?).await?;
     let connector = TlsConnector::from(Arc::clone(tls));
     Ok(connector
         .connect(ServerName::try_from(SERVER_NAME)?, tcp)

@@ -236,6 +236,29 @@ fn what_is_open_outlives_two_takeovers() -> Result<()> {
 }
 
 #[test]
+fn a_block_reaches_connections_to_the_old_daemon() -> Result<()> {
+    let mut host = Host::set_up("old-peers", &Config::default())?;
+    for source in [USER, SCRAPER] {
+        host.lab.add_source(source.parse()?)?;
+    }
+    host.serve_with(|| echo_app::serve(UPSTREAM));
+    let mut first = host.botguard.start(&host.lab)?;
+    let mut open = LongLived::open(&host)?;
+    let second = host.botguard.take_over(&host.lab)?;
+    host.botguard
+        .expect(&host.lab, &["block", "add", SCRAPER])?;
+    open.move_something()?;
+    ensure!(!first.has_ended(), "somebody else was blocked");
+    host.botguard.expect(&host.lab, &["block", "add", USER])?;
+    // Far sooner than its drain.
+    wait::until("the old daemon ends", Duration::from_secs(10), || {
+        first.has_ended().then_some(())
+    })?;
+    ensure!(open.end().is_err());
+    second.stop()
+}
+
+#[test]
 fn records_survive_the_next_daemon() -> Result<()> {
     let mut host = Host::set_up("heirless", &Config::default())?;
     host.lab.add_source(USER.parse()?)?;

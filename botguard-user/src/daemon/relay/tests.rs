@@ -10,9 +10,10 @@ impl Inbox {
     /// For whoever needs one.
     pub(in crate::daemon) fn test() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::new(Arc::new(
-            AuditLog::open(&folder.path().join("a.jsonl")).unwrap(),
-        ))
+        Self::new(
+            Arc::new(AuditLog::open(&folder.path().join("a.jsonl")).unwrap()),
+            Arc::default(),
+        )
     }
 }
 
@@ -40,7 +41,7 @@ fn records(path: &Path) -> Vec<(u64, String)> {
 /// Takes connections in as a daemon does, without looking at what they ask for.
 fn running(state_dir: &Path, audit_path: &Path) -> (Inbox, Arc<AuditLog>, CancellationToken) {
     let audit = Arc::new(AuditLog::open(audit_path).unwrap());
-    let inbox = Inbox::new(Arc::clone(&audit));
+    let inbox = Inbox::new(Arc::clone(&audit), Arc::default());
     let path = handover::path(state_dir);
     let _left_over: io::Result<()> = std::fs::remove_file(&path);
     let door = UnixListener::bind(path).unwrap();
@@ -53,7 +54,7 @@ fn running(state_dir: &Path, audit_path: &Path) -> (Inbox, Arc<AuditLog>, Cancel
             while let Some(Ok((mut stream, _))) = gone.run_until_cancelled(door.accept()).await {
                 let mut request = [0; REQUEST.len()];
                 stream.read_exact(&mut request).await.unwrap();
-                inbox.open(stream.into_std().unwrap()).unwrap();
+                inbox.take_records(stream.into_std().unwrap()).unwrap();
             }
         }
     });
