@@ -298,7 +298,7 @@ async fn who_speaks_http2_alone_is_not_down_for_it() {
     let response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), 502);
     // `localhost` may have an address at which nobody listens.
-    let endpoints = &edge.services.upstreams()[0].1;
+    let endpoints = &edge.services.upstreams()[0].2;
     let own = endpoints.iter().find(|one| one.address.starts_with("127."));
     assert_eq!(own.unwrap().state, EndpointState::Up);
     assert_eq!(seen(&edge).await.0, 200);
