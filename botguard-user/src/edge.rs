@@ -59,7 +59,9 @@ pub mod upstream;
 
 mod body;
 mod finish;
+mod login_name;
 mod pace;
+mod tee;
 mod unread;
 
 pub mod identity;

@@ -17,8 +17,8 @@ use crate::words::key::KeyState;
 
 pub use decision::{BanScope, DecisionRecord, EnforcementRecord, LimitRecord, TrustRecord};
 pub use facts::{
-    AuthenticationRecord, CrawlerRecord, FactsRecord, ObservationRecord, StandingRecord, Told,
-    Unreplayable,
+    AuthenticationRecord, CrawlerRecord, FactsRecord, LoginRecord, ObservationRecord,
+    StandingRecord, Told, Unreplayable,
 };
 pub use request::{
     ClientRecord, CloseRecord, HttpRecord, IdentityRecord, RequestRecord, SignalRecord,

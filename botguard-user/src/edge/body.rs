@@ -16,6 +16,7 @@ use super::finish::Finisher;
 use super::headers;
 use super::listener::BodyLimits;
 use super::pace::Pace;
+use super::tee::Tee;
 use super::unread::Owed;
 use super::upstream::{ResponseBody, ResponseBroken};
 use crate::words::clock::Monotonic;
@@ -176,6 +177,7 @@ impl Drop for ClientBody {
 pub(super) struct UpstreamBody {
     received: Arc<Mutex<Received>>,
     bytes: RequestBytes,
+    tee: Option<Tee>,
 }
 
 struct Received {
@@ -204,7 +206,13 @@ impl UpstreamBody {
         Self {
             received: Arc::new(Mutex::new(Received { incoming, pace })),
             bytes,
+            tee: None,
         }
+    }
+
+    /// Its bytes are looked at as they pass.
+    pub(super) fn teed(self, tee: Option<Tee>) -> Self {
+        Self { tee, ..self }
     }
 
     pub(super) const fn bytes(&self) -> &RequestBytes {
@@ -235,6 +243,9 @@ impl Body for UpstreamBody {
             Some(Ok(frame)) => {
                 let data = frame.data_ref().map_or(0, Bytes::len);
                 self.bytes.add(data);
+                if let (Some(tee), Some(data)) = (&self.tee, frame.data_ref()) {
+                    tee.see(data);
+                }
                 received.pace.arrived(data);
                 if received.incoming.is_end_stream() {
                     self.bytes.end();
@@ -310,7 +321,7 @@ impl RequestBytes {
         self.end();
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.0.ended.store(true, Ordering::Relaxed);
     }
 }

@@ -26,6 +26,7 @@ use super::rate_limit;
 use super::reserved::MAX_BODY_BYTES;
 use super::site::Site;
 use super::target::{Target, TargetError};
+use super::tee::Tee;
 use super::tunnel::{self, Tunnel};
 use super::upstream::{ResponseBody, UpstreamFailure};
 use crate::engine::decision::LimitState;
@@ -111,7 +112,11 @@ impl Exchange {
             limit: admission.limit,
             upgrade,
         };
-        let body = UpstreamBody::new(body, bytes, self.site.service().limits.body);
+        let limits = &self.site.service().limits;
+        let tee = (admission.login).map(|rule| Tee::new(rule, limits.inspect_body, &parts.headers));
+        let mut finisher = finisher;
+        finisher.reads_login(tee.clone());
+        let body = UpstreamBody::new(body, bytes, limits.body).teed(tee);
         self.forward(parts, &target, passage, body, finisher).await
     }
 

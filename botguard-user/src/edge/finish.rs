@@ -8,6 +8,7 @@ use super::body::RequestBytes;
 use super::connections::Live;
 use super::gate::{BrokenBy, Closing, Ticket};
 use super::site::Site;
+use super::tee::Tee;
 use crate::engine::facts::{AnsweredBy, Observation, ResponseFacts};
 use crate::words::clock::Monotonic;
 
@@ -24,6 +25,7 @@ pub(super) struct Finisher {
     bytes_out: u64,
     upstream: Option<Duration>,
     observation: Option<Observation>,
+    tee: Option<Tee>,
     ending: Ending,
 }
 
@@ -53,6 +55,7 @@ impl Finisher {
             bytes_out: 0,
             upstream: None,
             observation: None,
+            tee: None,
             // Until the body's end is seen: who drops the guard early is hyper, for the client.
             ending: Ending::Broken(BrokenBy::Client),
         }
@@ -77,6 +80,11 @@ impl Finisher {
     /// The application said this of the request, and is believed.
     pub(super) const fn observed(&mut self, observation: Observation) {
         self.observation = Some(observation);
+    }
+
+    /// The request is a login, and this has its body.
+    pub(super) fn reads_login(&mut self, tee: Option<Tee>) {
+        self.tee = tee;
     }
 
     /// So many more bytes of the body went to the client.
@@ -115,6 +123,11 @@ impl Drop for Finisher {
             metrics::counter!("botguard_responses_broken_total", "by" => label).increment(1);
             edge.gate.broken_off(&mut ticket, by);
         }
+        let login = self.tee.take().and_then(|tee| {
+            let answer = (self.answered_by, self.status);
+            let hash = |name: &str| edge.gate.user(name);
+            tee.attempt(&self.bytes_in, answer, self.observation.as_ref(), hash)
+        });
         let facts = ResponseFacts {
             answered_by: self.answered_by,
             status: self.status,
@@ -123,6 +136,7 @@ impl Drop for Finisher {
             upstream: self.upstream,
             total: Monotonic::read().since(self.arrived),
             observation: self.observation,
+            login,
         };
         match edge.gate.finish(ticket, &facts) {
             Closing::Keep => {}

@@ -11,7 +11,9 @@ use super::observe::Observed;
 use super::prints::Prints;
 use crate::engine::decision::{BanProposal, Denial, LimitState};
 use crate::engine::facts::{Observation, ResponseFacts};
+use crate::engine::policy::login::LoginRule;
 use crate::words::address::ClientAddress;
+use crate::words::identity::UserHash;
 
 /// Answers the edge's question. Synchronous: nothing in it may block or wait.
 pub trait Gate: Send + Sync + 'static {
@@ -30,6 +32,12 @@ pub trait Gate: Send + Sync + 'static {
     /// carry. Names have to become keyed hashes; without an implementation none is kept.
     fn observation(&self, observed: &Observed) -> Observation {
         observed.kept(|_name| None)
+    }
+
+    /// What is kept of the name of a login's user: its keyed hash. Without an implementation no
+    /// login is kept.
+    fn user(&self, _name: &str) -> Option<UserHash> {
+        None
     }
 
     /// Where a request carries a secret more than once that may be there only once, as the
@@ -112,6 +120,8 @@ pub struct Admission {
     pub ticket: Ticket,
     /// Forward, or deny how.
     pub denial: Option<Denial>,
+    /// How its body is read, where it is a login.
+    pub login: Option<Arc<LoginRule>>,
     /// The limit that is closest to being used up, told to the client in any case.
     pub limit: Option<LimitState>,
     /// Headers for the upstream: `Botguard-Request-Id`, `-Score`, `-Action`, `-Signals`. The

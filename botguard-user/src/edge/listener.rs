@@ -93,6 +93,8 @@ pub(super) struct Limits {
     pub(super) send_timeout: Duration,
     pub(super) tunnel_timeout: Duration,
     pub(super) body: BodyLimits,
+    /// Bytes of a login's body that are looked into; 0 for none.
+    pub(super) inspect_body: usize,
     pub(super) head: HeadLimits,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_source: usize,

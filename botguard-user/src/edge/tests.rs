@@ -36,15 +36,17 @@ use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
 use super::trust::Trust;
 use super::upstream::Upstreams;
-use crate::engine::decision::{BanProposal, Denial, LimitState, LimitUnit, ThrottleCause};
+use crate::engine::decision::{BanProposal, Denial, ThrottleCause};
 use crate::engine::facts::{AnsweredBy, ResponseFacts};
 use crate::words::address::{ClientAddress, host_network};
+use crate::words::identity::UserHash;
 
 mod banning;
 mod breaking;
 mod denying;
 mod hostile_http2;
 mod limits;
+mod logins;
 mod passing;
 mod printing;
 mod proxied;
@@ -89,7 +91,8 @@ impl Gate for Recorder {
                 }),
                 _ => None,
             },
-            limit: limit(request.path),
+            login: logins::rule(request.path),
+            limit: limits::limit(request.path),
             upstream_headers: printing::and_prints(
                 request,
                 vec![(
@@ -121,6 +124,10 @@ impl Gate for Recorder {
         }
     }
 
+    fn user(&self, name: &str) -> Option<UserHash> {
+        Some(logins::hash(name))
+    }
+
     fn doubled_secret(&self, parts: &http::request::Parts) -> Option<String> {
         let mut keys = parts.headers.get_all("x-api-key").iter();
         keys.nth(1).map(|_| "header:x-api-key".to_owned())
@@ -135,18 +142,6 @@ impl Gate for Recorder {
         let open = self.connections.count();
         self.note(Event::Settled { ban, open });
     }
-}
-
-/// Below `/limited` there is a limit.
-fn limit(path: &str) -> Option<LimitState> {
-    path.starts_with("/limited").then(|| LimitState {
-        name: "key".into(),
-        unit: LimitUnit::Requests,
-        quota: 120,
-        window: Duration::from_secs(60),
-        remaining: 7,
-        reset: Duration::from_secs(30),
-    })
 }
 
 impl Recorder {

@@ -216,6 +216,46 @@ pub struct ResponseFacts {
     pub total: Duration,
     /// What the application said of it by a signed `Botguard-Observe`.
     pub observation: Option<Observation>,
+    /// The login that it tried, on a route that reads them.
+    pub login: Option<LoginAttempt>,
+}
+
+/// A login, as its request and its answer show it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LoginAttempt {
+    /// Whose.
+    pub name: LoginName,
+    /// How it ended, where somebody says so.
+    pub outcome: Option<Login>,
+}
+
+/// The user that a login is for, who is not known to be its sender.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LoginName {
+    /// By keyed hash of the name, without spaces around it and in lower case.
+    Hashed(UserHash),
+    /// It was not read.
+    Unread(Unread),
+}
+
+/// Why a login's user was not read. No error: the request passes all the same.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unread {
+    /// The body has no such field, or no text in it.
+    Absent,
+    /// The field stands there more than once.
+    Doubled,
+    /// The body or the name is larger than is looked into.
+    TooLarge,
+    /// The body has a content coding.
+    Encoded,
+    /// The body is not of the form that was configured.
+    Malformed,
+    /// The body had not ended when the response did.
+    Unfinished,
+    /// The listener looks into no bodies.
+    Off,
 }
 
 /// The application's own word on a request, its signature verified.

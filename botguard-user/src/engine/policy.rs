@@ -8,6 +8,7 @@ pub mod step_up;
 
 mod error;
 pub mod limit;
+pub mod login;
 mod pattern;
 pub mod rollout;
 mod routes;
@@ -23,6 +24,7 @@ pub use self::error::PolicyError;
 
 use self::ban::BanPolicy;
 use self::limit::Limit;
+use self::login::LoginRule;
 use self::reputation::ReputationSettings;
 use self::rollout::{Rollout, mix_text};
 use self::routes::{Route, Routes, compile_limits};
@@ -67,6 +69,8 @@ pub struct RoutePolicy {
     pub(crate) cost: u64,
     /// Its own, beside those of every request.
     pub(crate) limits: Vec<Limit>,
+    /// How its logins are read, if they are.
+    pub(crate) login: Option<Arc<LoginRule>>,
 }
 
 /// One row of what is in force, for `botguard status`.
@@ -101,6 +105,7 @@ impl Policy {
             rollout: settings.default.rollout.unwrap_or(Rollout::ALL),
             cost: 1,
             limits: Vec::new(),
+            login: None,
         };
         let routes = settings
             .routes
@@ -176,6 +181,16 @@ impl Policy {
         self.routes
             .find(host, method, path)
             .map_or(&self.default, |route| &route.policy)
+    }
+
+    /// How a login is read, where the request is one.
+    #[must_use]
+    pub fn login(&self, host: &str, method: &Method, path: &str) -> Option<&Arc<LoginRule>> {
+        // Most files have none, and a second search would be for nothing.
+        if !self.routes.have_logins() {
+            return None;
+        }
+        self.route(host, method, path).login.as_ref()
     }
 
     /// The tier called `name`; none if a reload took it away.

@@ -358,6 +358,7 @@ mod tests {
                 upstream: None,
                 total: Duration::ZERO,
                 observation: None,
+                login: None,
             };
             assert_eq!(
                 is_acceptance(&response),

@@ -239,6 +239,7 @@ fn response(answered_by: AnsweredBy, status: u16) -> ResponseFacts {
         upstream: None,
         total: Duration::ZERO,
         observation: None,
+        login: None,
     }
 }
 

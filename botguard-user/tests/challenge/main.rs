@@ -84,6 +84,7 @@ impl Gate for Guard {
         Admission {
             ticket: Ticket(Box::new(())),
             denial: (!passes).then_some(Denial::Challenge),
+            login: None,
             limit: None,
             upstream_headers: Vec::new(),
             request_id: Arc::from("id-1"),

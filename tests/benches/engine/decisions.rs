@@ -193,6 +193,7 @@ const RESPONSE: ResponseFacts = ResponseFacts {
     upstream: None,
     total: Duration::ZERO,
     observation: None,
+    login: None,
 };
 
 /// Round by round.

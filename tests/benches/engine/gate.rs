@@ -177,4 +177,5 @@ const RESPONSE: ResponseFacts = ResponseFacts {
     upstream: Some(Duration::from_millis(1)),
     total: Duration::from_millis(2),
     observation: None,
+    login: None,
 };

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::facts::{
-    AnsweredBy, Clearance, Country, Hosting, Login, Observation, Reader, RequestFacts,
-    ResponseFacts, Standing,
+    AnsweredBy, Clearance, Country, Hosting, Login, LoginAttempt, LoginName, Observation, Reader,
+    RequestFacts, ResponseFacts, Standing, Unread,
 };
 use crate::engine::prints::PrintFacts;
 use crate::words::clock::Monotonic;
@@ -88,6 +88,34 @@ pub struct FactsRecord {
     /// What the application said of it by a signed header.
     #[serde(default)]
     pub observation: Option<ObservationRecord>,
+    /// The login that it tried, on a route that reads them.
+    #[serde(default)]
+    pub login: Option<LoginRecord>,
+}
+
+/// A login: whose, or why that was not read, and how it ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LoginRecord {
+    /// Keyed hash of the user's name, hexadecimal.
+    pub user: Option<String>,
+    /// Why there is none.
+    pub unread: Option<Unread>,
+    /// How it ended, where somebody said so.
+    pub outcome: Option<Login>,
+}
+
+impl From<&LoginAttempt> for LoginRecord {
+    fn from(attempt: &LoginAttempt) -> Self {
+        let (user, unread) = match attempt.name {
+            LoginName::Hashed(hash) => (Some(hash.to_string()), None),
+            LoginName::Unread(why) => (None, Some(why)),
+        };
+        Self {
+            user,
+            unread,
+            outcome: attempt.outcome,
+        }
+    }
 }
 
 /// What lists and earlier bans said of an address.
@@ -184,6 +212,7 @@ impl FactsRecord {
             reader: facts.reader,
             prints: facts.prints,
             observation: response.observation.as_ref().map(Into::into),
+            login: response.login.as_ref().map(Into::into),
             ..Self::unjudged(facts.fingerprint, told.engine)
         }
     }
@@ -215,6 +244,7 @@ impl FactsRecord {
             reader: Reader::Program,
             prints: PrintFacts::default(),
             observation: None,
+            login: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::decision::{DecisionRecord, EnforcementRecord, TrustRecord};
-use super::facts::{FactsRecord, ObservationRecord};
+use super::facts::{FactsRecord, LoginRecord, ObservationRecord};
 use crate::engine::decision::{Breakdown, Group, SignalReading};
 use crate::engine::facts::{AnsweredBy, Hosting, NetworkFacts, RequestFacts, ResponseFacts};
 use crate::words::address::{ClientAddress, Via};
@@ -75,6 +75,9 @@ pub struct CloseRecord {
     /// What the application said of it by a signed header.
     #[serde(default)]
     pub observation: Option<ObservationRecord>,
+    /// The login that it tried, on a route that reads them.
+    #[serde(default)]
+    pub login: Option<LoginRecord>,
 }
 
 /// Who sent it, by address.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::decision::{Action, Group, RouteThresholds};
-use crate::engine::facts::AnsweredBy;
+use crate::engine::facts::{AnsweredBy, Unread};
 use crate::words::address::Via;
 use crate::words::clock::Monotonic;
 use crate::words::identity::ClientClass;
@@ -236,6 +236,12 @@ fn every_field_is_documented() {
         fresh_auth: false,
     };
     sample.facts.observation = Some(observation.clone());
+    let login = LoginRecord {
+        user: None,
+        unread: Some(Unread::TooLarge),
+        outcome: None,
+    };
+    sample.facts.login = Some(login.clone());
     sample.facts.authentication = Some(AuthenticationRecord {
         age_ns: 1,
         acr: None,
@@ -294,6 +300,7 @@ fn every_field_is_documented() {
             observed_at_ns: Some(1),
             answered_by: Some(AnsweredBy::Upstream),
             observation: Some(observation),
+            login: Some(login),
         }),
         Event::Drops(DropsRecord {
             rule: "automatic".to_owned(),

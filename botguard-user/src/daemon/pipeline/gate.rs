@@ -16,6 +16,7 @@ use crate::engine::facts::{Observation, ResponseFacts};
 use crate::telemetry::metrics;
 use crate::telemetry::request_metrics::RouteMetrics;
 use crate::words::clock::{Monotonic, Now, Wall};
+use crate::words::identity::UserHash;
 
 impl Gate for Pipeline {
     fn admit(&self, head: &RequestHead<'_>) -> Admission {
@@ -45,6 +46,9 @@ impl Gate for Pipeline {
         };
         let limit = decision.limit.clone();
         let upstream_headers = headers::to_upstream(&request_id, &decision);
+        let login = (view.policy)
+            .login(&facts.host, &facts.method, &facts.path)
+            .map(Arc::clone);
         let in_flight = Arc::new(InFlight {
             request_id: Arc::clone(&request_id),
             policy_hash: Arc::clone(&view.policy_hash),
@@ -62,6 +66,7 @@ impl Gate for Pipeline {
         });
         Admission {
             denial,
+            login,
             limit,
             upstream_headers,
             request_id,
@@ -81,6 +86,10 @@ impl Gate for Pipeline {
 
     fn observation(&self, observed: &Observed) -> Observation {
         observed.kept(|name| Some(self.hasher.user(name)))
+    }
+
+    fn user(&self, name: &str) -> Option<UserHash> {
+        Some(self.hasher.user(name))
     }
 
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {

@@ -34,6 +34,7 @@ mod challenge;
 mod counting;
 mod keys;
 mod limits;
+mod logins;
 mod prints;
 
 const ASN_TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/asn-extract.csv");
@@ -178,6 +179,7 @@ impl Bench {
             upstream: None,
             total: Duration::from_micros(300),
             observation: None,
+            login: None,
         };
         if let Closing::Ban(ban) = self.pipeline.finish(admission.ticket, &response) {
             self.pipeline.settle(ban);
@@ -362,5 +364,6 @@ const fn response_of(answered_by: AnsweredBy) -> ResponseFacts {
         upstream: None,
         total: Duration::from_micros(300),
         observation: None,
+        login: None,
     }
 }

@@ -91,6 +91,7 @@ impl InFlight {
             upstream: None,
             total: now.since(self.decided),
             observation: None,
+            login: None,
         };
         let mut record = self.clone().into_record(&Ending {
             response: &so_far,
@@ -121,6 +122,7 @@ impl InFlight {
             observed_at_ns: observed.map(Monotonic::as_nanoseconds),
             answered_by: Some(response.answered_by),
             observation: response.observation.as_ref().map(Into::into),
+            login: response.login.as_ref().map(Into::into),
         }
     }
 
@@ -197,6 +199,7 @@ pub(super) fn refused_record(
         upstream: None,
         total: Duration::ZERO,
         observation: None,
+        login: None,
     };
     RequestRecord {
         partial: false,

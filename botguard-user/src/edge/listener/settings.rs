@@ -65,6 +65,11 @@ pub struct ListenerSettings {
     /// `body_timeout` of it left aside, until the response begins.
     #[serde(default = "five_hundred_bytes")]
     pub min_body_rate: Size,
+    /// Largest body that is looked into for the user of a login, on routes that say where it stands;
+    /// at most 1MiB, and `"0B"` for none. Copied as it passes, not held back; a larger one passes
+    /// unread.
+    #[serde(default = "sixty_four_kib")]
+    pub inspect_body: Size,
     /// Largest target of a request; at most `max_header_size`. More is answered 414.
     #[serde(default = "eight_kib")]
     pub max_uri_length: Size,
@@ -231,7 +236,16 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
             mend: "bytes a second, as in \"500B\"",
         });
     }
+    let inspect_body = usize::try_from(settings.inspect_body.0)
+        .ok()
+        .filter(|bytes| *bytes <= MAX_INSPECT_BYTES)
+        .ok_or_else(|| ListenerProblem::OutOfRange {
+            key: "inspect_body",
+            value: settings.inspect_body.to_string(),
+            mend: "a size up to 1MiB",
+        })?;
     Ok(Limits {
+        inspect_body,
         handshake_timeout: span("handshake_timeout", settings.handshake_timeout)?,
         header_timeout: span("header_timeout", settings.header_timeout)?,
         idle_timeout: span("idle_timeout", settings.idle_timeout)?,
@@ -261,6 +275,9 @@ fn limits(settings: &ListenerSettings) -> Result<Limits, ListenerProblem> {
 }
 
 const MAX_CONNECTIONS: usize = 10_000_000;
+
+/// Of each login at once.
+const MAX_INSPECT_BYTES: usize = 1_024 * 1_024;
 
 /// hyper refuses read buffers below 8 KiB, and gives up at about 400 KiB by itself.
 const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 * 1_024..=400 * 1_024;
@@ -348,6 +365,9 @@ mod tests {
         );
         check(&format!("{own}max_uri_length = '63KiB'"), None);
         check(&format!("{own}max_uri_length = '64KiB'"), Some("63KiB"));
+        check(&format!("{own}inspect_body = '0B'"), None);
+        check(&format!("{own}inspect_body = '1MiB'"), None);
+        check(&format!("{own}inspect_body = '2MiB'"), Some("up to 1MiB"));
         check(&format!("{own}max_headers = 5"), Some("from 10 to 1000"));
         check(
             &format!("{own}min_body_rate = '0B'"),

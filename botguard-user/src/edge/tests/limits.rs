@@ -4,6 +4,19 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::engine::decision::{LimitState, LimitUnit};
+
+/// Below `/limited` there is a limit.
+pub(super) fn limit(path: &str) -> Option<LimitState> {
+    path.starts_with("/limited").then(|| LimitState {
+        name: "key".into(),
+        unit: LimitUnit::Requests,
+        quota: 120,
+        window: Duration::from_secs(60),
+        remaining: 7,
+        reset: Duration::from_secs(30),
+    })
+}
 
 async fn echo() -> SocketAddr {
     upstream(async |request: Request<Incoming>| Response::new(request.into_body())).await

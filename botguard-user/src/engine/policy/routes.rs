@@ -14,6 +14,7 @@ use http::Method;
 use super::RoutePolicy;
 use super::error::PolicyError;
 use super::limit::Limit;
+use super::login::LoginRule;
 use super::rollout::{Rollout, mix_text};
 use super::settings::{DefaultSettings, LimitSettings, RouteSettings};
 use super::template::{Segment, Tail, Template};
@@ -45,6 +46,7 @@ pub(super) struct Routes {
     nodes: Vec<Node>,
     /// Where the trie of a host begins.
     hosts: HashMap<HostPattern, usize>,
+    have_logins: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -102,6 +104,12 @@ impl Route {
             rollout: settings.rollout.or(default.rollout).unwrap_or(Rollout::ALL),
             cost: u64::from(settings.cost),
             limits: limits(&table, &name, &methods, settings)?,
+            login: settings.login.as_ref().map(|login| {
+                Arc::new(LoginRule {
+                    field: login.user.clone(),
+                    failure: login.failure.as_slice().into(),
+                })
+            }),
             name: Arc::from(name),
         };
         Ok(Self {
@@ -149,15 +157,22 @@ impl Routes {
             }
             ending.push(index);
         }
+        let have_logins = routes.iter().any(|route| route.policy.login.is_some());
         Ok(Self {
             routes,
             nodes,
             hosts,
+            have_logins,
         })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()
+    }
+
+    /// Whether any of them reads logins.
+    pub(super) const fn have_logins(&self) -> bool {
+        self.have_logins
     }
 
     /// The route of a normalised path on a host in lower case without its port.

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::limit::LimitSubject;
+use super::login::LoginField;
 use super::reputation::{ReputationSettings, Suspension};
 use super::rollout::Rollout;
 use super::step_up::StepUpSettings;
@@ -39,9 +40,6 @@ impl PolicySettings<'_> {
             let table = format!("route[{index}]");
             if route.kind.is_some() {
                 keys.push(format!("{table}.kind"));
-            }
-            if route.login.is_some() {
-                keys.push(format!("{table}.login"));
             }
         }
         keys.into_iter()
@@ -190,7 +188,7 @@ pub struct RouteSettings {
     pub quota: Option<QuotaSettings>,
     /// What the route is for: `login`, `export`, `search`, …. Read, not acted on by this version.
     pub kind: Option<String>,
-    /// How to read a login. Read, not acted on by this version.
+    /// How to read a login: its user goes into the audit record as a keyed hash, with how it ended.
     pub login: Option<LoginSettings>,
 }
 
@@ -198,9 +196,10 @@ pub struct RouteSettings {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct LoginSettings {
-    /// `json:FIELD` or `form:FIELD`.
-    pub user: String,
-    /// Statuses of a failed login.
+    /// `json:FIELD`, `json:OUTER.FIELD` or `form:FIELD` of the body, up to the listener's
+    /// `inspect_body`.
+    pub user: LoginField,
+    /// Statuses of a failed login, where the application's `Botguard-Observe` does not say.
     #[serde(default)]
     pub failure: Vec<u16>,
 }

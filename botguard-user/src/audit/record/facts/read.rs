@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{AuthenticationRecord, CrawlerRecord, ObservationRecord, StandingRecord};
+use super::{AuthenticationRecord, CrawlerRecord, LoginRecord, ObservationRecord, StandingRecord};
 use crate::audit::record::{CloseRecord, RequestRecord, TimingRecord};
 use crate::engine::facts::{
-    AnsweredBy, Asn, Hosting, InteractionFacts, NetworkFacts, Observation, RequestFacts,
-    ResponseFacts, Standing,
+    AnsweredBy, Asn, Hosting, InteractionFacts, LoginAttempt, LoginName, NetworkFacts, Observation,
+    RequestFacts, ResponseFacts, Standing,
 };
 use crate::words::address::ClientAddress;
 use crate::words::clock::Monotonic;
@@ -123,6 +123,7 @@ impl RequestRecord {
             bytes_in: self.http.bytes_in,
             bytes_out: self.http.bytes_out,
             observation,
+            login: login(self.facts.login.as_ref())?,
             ..self.timing.response()
         };
         Some((at, response))
@@ -155,6 +156,7 @@ impl CloseRecord {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             observation: observation(self.observation.as_ref())?,
+            login: login(self.login.as_ref())?,
             ..self.timing.response()
         };
         Some((at, response))
@@ -171,6 +173,7 @@ impl TimingRecord {
             upstream: self.upstream_us.map(duration),
             total: duration(self.total_us),
             observation: None,
+            login: None,
         }
     }
 }
@@ -232,5 +235,21 @@ fn observation(record: Option<&ObservationRecord>) -> Option<Option<Observation>
         records: record.records,
         login: record.login,
         fresh_auth: record.fresh_auth,
+    }))
+}
+
+/// `Some(None)` where there is none, `None` where it cannot be read.
+fn login(record: Option<&LoginRecord>) -> Option<Option<LoginAttempt>> {
+    let Some(record) = record else {
+        return Some(None);
+    };
+    let name = match (hash(&record.user)?, record.unread) {
+        (Some(hash), None) => LoginName::Hashed(UserHash(hash)),
+        (None, Some(why)) => LoginName::Unread(why),
+        _ => return None,
+    };
+    Some(Some(LoginAttempt {
+        name,
+        outcome: record.outcome,
     }))
 }

@@ -176,6 +176,7 @@ prop_compose! {
         total_ns in 0..2_000_000_000_000_000_u64,
         said in option::of((option::of(any::<u128>()), option::of(any::<u64>()), 0..4_usize)),
         owner in option::of(any::<u128>()),
+        tried in option::of((option::of(any::<u128>()), any::<bool>())),
     ) -> ResponseFacts {
         ResponseFacts {
             answered_by: if by_upstream { AnsweredBy::Upstream } else { AnsweredBy::Botguard },
@@ -190,6 +191,12 @@ prop_compose! {
                 records,
                 login: [None, Some(Login::Ok), Some(Login::Fail), Some(Login::UnknownUser)][login],
                 fresh_auth: login == 1,
+            }),
+            login: tried.map(|(user, outcome)| LoginAttempt {
+                name: user.map_or(LoginName::Unread(Unread::TooLarge), |user| {
+                    LoginName::Hashed(UserHash(user))
+                }),
+                outcome: outcome.then_some(Login::Fail),
             }),
         }
     }
@@ -264,6 +271,7 @@ proptest! {
             observed_at_ns: Some(observed.as_nanoseconds()),
             answered_by: Some(response.answered_by),
             observation: response.observation.as_ref().map(Into::into),
+            login: response.login.as_ref().map(Into::into),
         };
         let Event::Close(close) = logged(Event::Close(close)) else { panic!() };
         prop_assert_eq!(close.response_facts(), Some((observed, response)));

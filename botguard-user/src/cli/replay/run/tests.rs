@@ -43,6 +43,7 @@ fn recorded(id: &str, engine: u64, at: u64) -> RequestRecord {
         upstream: None,
         total: Duration::ZERO,
         observation: None,
+        login: None,
     };
     let told = Told {
         engine: second(engine),

@@ -26,6 +26,7 @@ fn a_broken_response_says_so() {
         upstream: Some(Duration::from_millis(1)),
         total: Duration::from_millis(2),
         observation: None,
+        login: None,
     };
     let closing = bench.pipeline.finish(admission.ticket, &response);
     assert_eq!(closing, Closing::Keep);

@@ -25,6 +25,7 @@ fn a_request_that_lasts_is_recorded_before_its_end_and_closed_once() {
         upstream: None,
         total: Duration::from_secs(90),
         observation: None,
+        login: None,
     };
     let kinds = || -> Vec<String> {
         (bench.records().iter())

@@ -87,6 +87,7 @@ fn visit(bench: &Bench, n: usize) {
         upstream: forwarded.then_some(Duration::from_nanos(1_234_567)),
         total: Duration::from_nanos(7_654_321),
         observation: None,
+        login: None,
     };
     // Some end much later than others, as those that were decided after them.
     if n % 5 == 1 {
