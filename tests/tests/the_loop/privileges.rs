@@ -105,14 +105,9 @@ fn is_alive(pid: i32) -> bool {
     line(pid, "State").is_ok_and(|state| state[0] != "Z")
 }
 
-fn list(host: &Host, name: &str, network: &str) -> Result<PathBuf> {
+fn import(host: &Host, name: &str, network: &str) -> Result<(i32, String)> {
     let list = host.lab.directory().join(name);
     fs::write(&list, format!("{network}\n"))?;
-    Ok(list)
-}
-
-fn import(host: &Host, name: &str, network: &str) -> Result<(i32, String)> {
-    let list = list(host, name, network)?;
     let list = list.to_str().context("a path is text")?;
     exit_of(host, &["block", "import", list])
 }

@@ -35,8 +35,8 @@ pub enum StewardError {
 }
 
 /// What the kernel filter takes: CAP_BPF to make maps and load programs, CAP_NET_ADMIN for programs
-/// of the network and to attach them, CAP_PERFMON since the verifier would fence the program against
-/// speculation without it. The pins are in directories of its own uid, which stays root's.
+/// of the network and to attach them, CAP_PERFMON since the verifier refuses the program without it
+/// (seen on Linux 6.18: EACCES). The pins are in directories of its own uid, which stays root's.
 const KEPT: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::PERFMON);
