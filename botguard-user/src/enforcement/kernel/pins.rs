@@ -389,3 +389,36 @@ const fn kind_name(kind: Kind) -> &'static str {
         Kind::RingBuf => "RingBuf",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daemon that is taken over from serves its last connections while its steward still has a
+    /// descriptor of the pins.
+    #[test]
+    fn a_lock_that_was_passed_on_ends_with_whom_it_was_passed_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::in_directory(folder.path().to_owned());
+        let stewards = pins.lock().unwrap();
+        let passed_on = stewards.as_fd().try_clone_to_owned().unwrap();
+        let daemons = PinLock::passed_on(passed_on);
+        assert!(matches!(pins.lock(), Err(KernelError::InUse(_))));
+        drop(daemons);
+        drop(pins.lock().unwrap());
+        drop(stewards);
+    }
+
+    /// The other way round the daemon keeps them: its steward was killed.
+    #[test]
+    fn a_lock_that_was_passed_on_outlives_who_passed_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::in_directory(folder.path().to_owned());
+        let stewards = pins.lock().unwrap();
+        let daemons = PinLock::passed_on(stewards.as_fd().try_clone_to_owned().unwrap());
+        drop(stewards);
+        assert!(matches!(pins.lock(), Err(KernelError::InUse(_))));
+        drop(daemons);
+        pins.lock().unwrap();
+    }
+}
