@@ -57,6 +57,7 @@ pub mod observe;
 mod signing_keys;
 pub mod upstream;
 
+mod announcements;
 mod body;
 mod finish;
 mod login_name;

@@ -13,12 +13,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::handover;
+use crate::edge::connections::Announced;
 
 pub(super) const REQUEST: &str = "closings 1\n";
 
@@ -28,10 +28,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Says what is announced until `end`, or until the other one has gone.
 pub(super) async fn tell(
     mut stream: UnixStream,
-    mut announcements: Receiver<IpNet>,
+    announced: Announced,
     end: &CancellationToken,
 ) -> io::Result<()> {
+    let Announced { recent, mut coming } = announced;
     let (mut read, mut write) = stream.split();
+    for network in recent {
+        write.write_all(format!("{network}\n").as_bytes()).await?;
+    }
     let mut nothing = Vec::new();
     let mut gone = std::pin::pin!(tokio::io::AsyncReadExt::read_to_end(
         &mut read,
@@ -42,7 +46,7 @@ pub(super) async fn tell(
             () = end.cancelled() => return Ok(()),
             // It never says anything more.
             _ = &mut gone => return Ok(()),
-            announced = announcements.recv() => announced,
+            announced = coming.recv() => announced,
         };
         match announced {
             Ok(network) => write.write_all(format!("{network}\n").as_bytes()).await?,
@@ -105,7 +109,13 @@ mod tests {
             let end = CancellationToken::new();
             let telling = tokio::spawn({
                 let end = end.clone();
-                async move { tell(stream.into_inner(), announced, &end).await.unwrap() }
+                async move {
+                    let announced = Announced {
+                        recent: vec![],
+                        coming: announced,
+                    };
+                    tell(stream.into_inner(), announced, &end).await.unwrap();
+                }
             });
             for network in networks {
                 announces.send(network).unwrap();

@@ -14,14 +14,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ipnet::{IpNet, Ipv6Net};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use super::announcements::Announced;
+use super::announcements::Announcements;
 use super::framing::Violation;
 use super::tunnel::Tunnel;
 use super::unread::Responses;
 use crate::engine::decision::BanProposal;
 use crate::words::address::{canonical, host_network};
+use crate::words::clock::Monotonic;
 
 /// All live connections of the edge.
 #[derive(Debug, Default)]
@@ -31,21 +34,8 @@ pub struct Connections {
     /// Connections by source; none is kept at zero.
     sources: Mutex<HashMap<IpNet, usize>>,
     handshakes: AtomicUsize,
-    announced: Announced,
+    announcements: Announcements,
 }
-
-/// Networks whose connections were closed, for other processes that have connections of them.
-#[derive(Debug)]
-struct Announced(broadcast::Sender<IpNet>);
-
-impl Default for Announced {
-    fn default() -> Self {
-        Self(broadcast::Sender::new(ANNOUNCED))
-    }
-}
-
-/// Who does not keep up misses the oldest.
-const ANNOUNCED: usize = 1_024;
 
 impl Connections {
     /// Closes every connection from `network` whose peer is not spared, abortively.
@@ -83,14 +73,13 @@ impl Connections {
 
     /// Tells whoever listens that connections from `network` are to be closed.
     pub fn announce(&self, network: IpNet) {
-        // An error means that nobody listens.
-        let _n_listeners: Result<usize, _> = self.announced.0.send(network);
+        self.announcements.announce(network, Monotonic::read());
     }
 
-    /// What is announced from now on.
+    /// What was announced a moment ago, and what is from now on.
     #[must_use]
-    pub fn announcements(&self) -> broadcast::Receiver<IpNet> {
-        self.announced.0.subscribe()
+    pub fn announcements(&self) -> Announced {
+        self.announcements.listen(Monotonic::read())
     }
 
     /// Closes every connection from one address, abortively.
