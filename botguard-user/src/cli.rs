@@ -13,7 +13,6 @@ mod access;
 mod events;
 mod keys;
 mod lists;
-mod plain;
 mod session;
 
 use std::ffi::OsString;

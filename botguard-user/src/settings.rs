@@ -34,11 +34,17 @@ use crate::intel::IntelSettings;
 use crate::intel::crawlers::{CrawlerDnsSettings, CrawlerSettings};
 use crate::interaction::UiSettings;
 use crate::words::mode::Mode;
+use crate::words::plain::Plain;
 use crate::words::units::Span;
 
 /// A mistake in the configuration. Names file, line where it is known, key and mend.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{}{}: {message}", path.display(), line.map_or_else(String::new, |line| format!(":{line}")))]
+#[error(
+    "{}{}: {}",
+    Plain(&path.to_string_lossy()),
+    line.map_or_else(String::new, |line| format!(":{line}")),
+    Plain(message)
+)]
 pub struct SettingsError {
     /// The file.
     pub path: PathBuf,

@@ -12,6 +12,7 @@ pub mod layer;
 pub mod memo;
 pub mod mode;
 pub mod network_set;
+pub mod plain;
 pub mod points;
 pub mod route;
 pub mod rule;

@@ -19,7 +19,7 @@ struct Target {
 
 /// Some ten seconds each, where debug assertions are on; a run of `packet` has hundreds of
 /// verdicts.
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target {
         name: "fuzz-packet",
         n_runs: 100_000,
@@ -54,6 +54,11 @@ const TARGETS: [Target; 7] = [
         name: "fuzz-forwarded",
         n_runs: 500_000,
         most_bytes: 256,
+    },
+    Target {
+        name: "fuzz-configuration",
+        n_runs: 200_000,
+        most_bytes: 4_096,
     },
 ];
 

@@ -37,7 +37,10 @@ pub(crate) fn make(step: impl Fn(&str, &mut Command) -> Result<()>) -> Result<()
     std::fs::write(&requirements, REQUIREMENTS).context("target/python")?;
     let mut pip = Command::new(directory.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--requirement"]);
-    step("pip install, of httpx and gRPC", pip.arg(&requirements))?;
+    step(
+        "pip install, of httpx, gRPC and Playwright",
+        pip.arg(&requirements),
+    )?;
     // Last, so that one that was broken off is made anew.
     std::fs::rename(&requirements, directory.join(NOTE)).context("target/python")
 }

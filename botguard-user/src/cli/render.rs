@@ -6,12 +6,12 @@ mod status;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use super::plain::Plain;
 use crate::admin::protocol::{
     AllowEntry, Allows, AsnEntry, BlockEntry, Blocks, Done, Interface, Kernel, ListEntry,
     PairEntry, Response, Verdict,
 };
 use crate::words::block::{Effect, Scope};
+use crate::words::plain::Plain;
 use crate::words::units::Span;
 
 /// A response as text, but for [`Response::Failed`], which is an error's.

@@ -241,7 +241,7 @@ mod tests {
                 trimmed => Ok(trimmed),
             };
             let json = serde_json::json!({ "x": [1], "a": { "b": name } }).to_string();
-            prop_assert_eq!(read("json:a.b", json.as_bytes()), expected.clone());
+            prop_assert_eq!(&read("json:a.b", json.as_bytes()), &expected);
             let mut form = form_urlencoded::Serializer::new(String::new());
             form.append_pair("x", "y").append_pair("a", &name);
             prop_assert_eq!(read("form:a", form.finish().as_bytes()), expected);

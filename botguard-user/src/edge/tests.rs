@@ -44,6 +44,7 @@ use crate::words::identity::UserHash;
 mod banning;
 mod breaking;
 mod denying;
+mod forwarding;
 mod hostile_http2;
 mod limits;
 mod logins;
@@ -196,6 +197,26 @@ async fn start_behind(
 
 /// The same, before endpoints of any kind.
 async fn start_at(endpoints: &[String], upstream: &str, listener: &str, trust: Trust) -> Running {
+    let (sender, events) = mpsc::unbounded_channel();
+    let connections = Arc::new(Connections::default());
+    let gate = Arc::new(Recorder {
+        connections: Arc::clone(&connections),
+        events: sender,
+    });
+    let started = start_judged(endpoints, upstream, listener, (trust, connections, gate));
+    Running {
+        events,
+        ..started.await
+    }
+}
+
+/// The same, with another gate, which has to note its events elsewhere.
+async fn start_judged(
+    endpoints: &[String],
+    upstream: &str,
+    listener: &str,
+    (trust, connections, gate): (Trust, Arc<Connections>, Arc<dyn Gate>),
+) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
@@ -216,13 +237,9 @@ async fn start_at(endpoints: &[String], upstream: &str, listener: &str, trust: T
     let address = listeners.addresses()[0];
 
     let services = listeners.services();
-    let (sender, events) = mpsc::unbounded_channel();
-    let connections = Arc::new(Connections::default());
+    let (_nobody, events) = mpsc::unbounded_channel();
     let edge = Edge {
-        gate: Arc::new(Recorder {
-            connections: Arc::clone(&connections),
-            events: sender,
-        }),
+        gate,
         reserved: Arc::new(Echo),
         trust: Arc::new(ArcSwap::from_pointee(trust)),
         connections: Arc::clone(&connections),

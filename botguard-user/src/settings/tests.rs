@@ -149,6 +149,22 @@ fn mistakes_name_line_and_mend() {
     );
 }
 
+/// What it says of them goes to a terminal.
+#[test]
+fn what_a_file_says_gives_a_terminal_no_commands() {
+    let check = |text: &str, expected: &str| {
+        let error = load(text)
+            .and_then(|loaded| loaded.policy())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error:?}");
+        assert!(!error.contains(char::is_control), "{error:?}");
+    };
+    check(r#""a\u001bb" = 1"#, r"unknown key `a\u{1b}b`");
+    check(r#"mode = "\n""#, r"unknown value `\n`");
+    check("[[route]]\npath = \"\\u009b2J\"", r"`\u{9b}2J` is not");
+}
+
 #[test]
 fn policies_are_told_apart() {
     let hash = |text| policy_hash(&load(text).unwrap().document);

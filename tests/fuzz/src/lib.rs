@@ -1,5 +1,5 @@
 //! What must hold of any bytes that come from outside: packets, requests, what proxies say, lists,
-//! tokens and the first bytes of connections. A target in
+//! configuration files, tokens and the first bytes of connections. A target in
 //! `src/bin` is libFuzzer's loop around one `check` of this library, on the seeds beside it.
 //!
 //! `cargo xtask test` runs each target for a fixed number of runs. To look for longer:
@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client_hello;
+pub mod configuration;
 pub mod forwarded;
 pub mod framing;
 pub mod jwt;

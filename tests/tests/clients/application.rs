@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -20,6 +19,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
 
 /// What `/range` has.
 pub(crate) const RANGE_BYTES: usize = 100_000;
@@ -47,6 +47,13 @@ async fn answer(mut request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     match (&method, path.as_str()) {
         (&Method::GET, "/page") => whole("text/html", PAGE),
+        (&Method::GET, "/page.css") => whole("text/css", "body { color: rgb(1, 2, 3) }"),
+        (&Method::GET, "/page.js") => whole("text/javascript", "document.title = 'scripted'"),
+        (&Method::GET, "/page.svg") => whole("image/svg+xml", PICTURE),
+        (&Method::POST, "/json") => match request.collect().await {
+            Ok(sent) => whole("application/json", sent.to_bytes()),
+            Err(_broken) => whole("application/json", "null"),
+        },
         (&Method::GET, "/json") => whole("application/json", r#"{"fetched": true}"#),
         (&Method::GET, "/events") => {
             let mut response = Response::new(Either::Right(Endless::events()));
@@ -63,12 +70,8 @@ async fn answer(mut request: Request<Incoming>) -> Answer {
             whole("text/plain", n_bytes.to_string())
         }
         (&Method::GET, "/socket") => socket(&mut request),
-        (&Method::POST, "/said") => {
-            if let Ok(said) = request.collect().await {
-                let said = String::from_utf8_lossy(&said.to_bytes()).into_owned();
-                // What is said first counts.
-                let _again: Result<(), String> = SAID.set(said);
-            }
+        (&Method::POST, "/next") => {
+            NEXT.notify_one();
             whole("text/plain", "")
         }
         _ => {
@@ -79,28 +82,13 @@ async fn answer(mut request: Request<Incoming>) -> Answer {
     }
 }
 
-/// What the page's script has to say of what it tried.
-pub(crate) static SAID: OnceLock<String> = OnceLock::new();
+/// Somebody wants the next event.
+static NEXT: Notify = Notify::const_new();
 
-const PAGE: &str = r#"<!doctype html><title>page</title><script>
-const fetched = fetch("/json").then(answer => answer.json()).then(json => json.fetched);
-const echoed = new Promise((done, failed) => {
-  const socket = new WebSocket(`wss://${location.host}/socket`);
-  socket.onopen = () => socket.send("hello");
-  socket.onmessage = message => done(message.data);
-  socket.onerror = () => failed("socket");
-});
-const heard = new Promise((done, failed) => {
-  const source = new EventSource("/events");
-  source.onmessage = event => { source.close(); done(event.data); };
-  source.onerror = () => failed("events");
-});
-const settled = Promise.allSettled([fetched, echoed, heard]);
-settled.then(all => {
-  const said = all.map(one => one.status === "fulfilled" ? one.value : `failed: ${one.reason}`);
-  fetch("/said", { method: "POST", body: said.join(", ") });
-});
-</script>"#;
+const PAGE: &str = r#"<!doctype html><title>page</title><link rel="stylesheet" href="/page.css">
+<script src="/page.js"></script><link rel="icon" href="data:,"><body><img src="/page.svg">"#;
+
+const PICTURE: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>"#;
 
 fn whole(content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Either::Left(Full::new(body.into())));
@@ -179,14 +167,20 @@ async fn echo(upgraded: Upgraded) -> Result<()> {
 }
 
 /// An answer that begins and does not end.
-pub(crate) struct Endless {
-    first: Option<Bytes>,
-}
+pub(crate) struct Endless(mpsc::UnboundedReceiver<Bytes>);
 
 impl Endless {
+    /// An event, and another whenever it is asked for.
     fn events() -> Self {
-        let first = Some(Bytes::from_static(b"data: an event\n\n"));
-        Self { first }
+        let (sender, events) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut number = 1;
+            while (sender.send(format!("data: event {number}\n\n").into())).is_ok() {
+                number += 1;
+                NEXT.notified().await;
+            }
+        });
+        Self(events)
     }
 }
 
@@ -196,12 +190,9 @@ impl hyper::body::Body for Endless {
 
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
-        _context: &mut std::task::Context<'_>,
+        context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.first.take() {
-            Some(first) => std::task::Poll::Ready(Some(Ok(Frame::data(first)))),
-            // Whoever closes the connection drops it; nobody has to wake it.
-            None => std::task::Poll::Pending,
-        }
+        let event = self.0.poll_recv(context);
+        event.map(|event| event.map(|event| Ok(Frame::data(event))))
     }
 }

@@ -1,51 +1,34 @@
-//! Headless Chromium: a page, and what its script does.
-
-use std::process::{Child, Stdio};
-use std::time::Duration;
+//! Headless Chromium through Playwright: a page with what belongs to it, and what its script does.
 
 use botguard_tests::certificate::SERVER_NAME;
+use botguard_tests::config::PORT;
 use botguard_tests::lab::EDGE_V4;
-use botguard_tests::wait;
+use serde_json::{Value, json};
 
-use crate::application::SAID;
-use crate::scene::{Scene, url};
+use crate::python::program;
+use crate::scene::{Scene, succeed};
 
 #[test]
 fn chromium_loads_fetches_talks_and_listens() {
     let scene = Scene::set_up("chromium", "");
-    let profile = tempfile::tempdir().unwrap();
-    let mut chromium = scene.command("chromium");
-    chromium
-        .args(["--headless", "--no-sandbox", "--disable-gpu"])
-        .args([
-            "--disable-dev-shm-usage",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--ignore-certificate-errors",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("--host-resolver-rules=MAP {SERVER_NAME} {EDGE_V4}"))
-        .arg(url("/page"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let spawned = chromium.spawn();
-    let _browser = Browser(spawned.expect("chromium; `cargo xtask setup` installs it"));
-    // Told by the page itself: what the browser prints of a page may come before its script has ended.
-    let limit = Duration::from_secs(60);
-    let said = wait::until("the page says what worked", limit, || SAID.get()).unwrap();
-    assert_eq!(said, "true, hello, an event");
-}
-
-/// Ended with the test.
-struct Browser(Child);
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // One that has ended by itself cannot be killed.
-        let _ended: std::io::Result<()> = self.0.kill();
-        let _status: std::io::Result<std::process::ExitStatus> = self.0.wait();
-    }
+    let port = PORT.to_string();
+    let said = succeed(&mut program(
+        &scene,
+        include_str!("browser.py"),
+        &[SERVER_NAME, EDGE_V4, &port],
+    ));
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let expected = json!({
+        "loaded": { "page": 200, "page.css": 200, "page.js": 200, "page.svg": 200 },
+        // The script set the one, the style sheet the other.
+        "page": ["scripted", "rgb(1, 2, 3)"],
+        "got": { "fetched": true },
+        "posted": { "a": [1, "é"] },
+        "missing": 404,
+        "echoed": "hello",
+        "heard": ["event 1", "event 2", "event 3"],
+        // Of page, assets and fetches; a WebSocket is not among them.
+        "protocols": ["h2"],
+    });
+    assert_eq!(said, expected);
 }

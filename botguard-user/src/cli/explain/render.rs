@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::super::plain::Plain;
 use super::Explanation;
 use crate::audit::record::LimitRecord;
 use crate::engine::decision::{Action, Group, LimitUnit, RouteThresholds};
 use crate::words::key::{KeyRuling, KeyStanding};
+use crate::words::plain::Plain;
 use crate::words::points::Points;
 
 impl fmt::Display for Explanation {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::admin::protocol::{KeyDetail, KeyEntry, Keys, OverrideEntry};
-use crate::cli::plain::Plain;
 use crate::words::key::KeyStanding;
+use crate::words::plain::Plain;
 use crate::words::points::Points;
 
 pub(super) fn render(f: &mut fmt::Formatter<'_>, keys: &Keys) -> fmt::Result {

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use tokio::time::timeout;
 
@@ -197,9 +197,16 @@ fn address(request: &mut Request<RequestBody>, channel: &Channel, target: &Targe
             {
                 request.headers_mut().insert(HOST, host);
             }
+            // hyper takes a GET or HEAD for one without a body, unless a field says otherwise.
+            if request.body().size_hint().exact().is_none() {
+                let chunked = HeaderValue::from_static("chunked");
+                request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+            }
         }
         Channel::Http2(_) => {
             *request.version_mut() = Version::HTTP_2;
+            // Of an HTTP/1.1 connection that was tried before.
+            request.headers_mut().remove(TRANSFER_ENCODING);
             let host = request.headers_mut().remove(HOST);
             let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
             uri.authority = host

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write as _};
 
 /// Text in which control characters, and those that turn the direction of writing, are escaped.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plain<'a>(pub(super) &'a str);
+pub struct Plain<'a>(pub &'a str);
 
 impl Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
