@@ -28,6 +28,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use self::bodies::{Endless, Fed, data, fed};
 use super::Edge;
 use super::connections::Connections;
 use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
@@ -42,6 +43,7 @@ use crate::words::address::{ClientAddress, host_network};
 use crate::words::identity::UserHash;
 
 mod banning;
+mod bodies;
 mod breaking;
 mod denying;
 mod forwarding;
@@ -355,45 +357,6 @@ where
         }
     });
     address
-}
-
-/// A body that is fed through a channel.
-struct Fed(mpsc::UnboundedReceiver<Frame<Bytes>>);
-
-fn fed() -> (mpsc::UnboundedSender<Frame<Bytes>>, Fed) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, Fed(receiver))
-}
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
-    }
-}
-
-/// As long as anybody reads it.
-struct Endless;
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 65_536])))))
-    }
-}
-
-fn data(text: &'static str) -> Frame<Bytes> {
-    Frame::data(Bytes::from_static(text.as_bytes()))
 }
 
 fn get(path: &str) -> http::request::Builder {
