@@ -57,7 +57,7 @@ const TARGETS: [Target; 8] = [
     },
     Target {
         name: "fuzz-configuration",
-        n_runs: 200_000,
+        n_runs: 80_000,
         most_bytes: 4_096,
     },
 ];
