@@ -154,7 +154,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         let inspecting = start_all(&[
             Kind::Botguard,
             Kind::BotguardRotating,
-            Kind::BotguardOff,
             Kind::Nginx,
             Kind::NginxCrs,
         ])?;

@@ -17,8 +17,6 @@ pub(crate) enum Kind {
     Botguard,
     /// With the audit log rotated and compressed as by default.
     BotguardRotating,
-    /// With `mode = "off"`: nothing is scored.
-    BotguardOff,
     /// Stock.
     Nginx,
     /// With ModSecurity and the Core Rule Set.
@@ -36,7 +34,6 @@ impl Kind {
         match self {
             Self::Botguard => "botguard",
             Self::BotguardRotating => "botguard, audit rotated and compressed",
-            Self::BotguardOff => "botguard, mode off",
             Self::Nginx => "nginx",
             Self::NginxCrs => "nginx + ModSecurity + CRS",
             Self::Haproxy => "HAProxy",
@@ -47,7 +44,6 @@ impl Kind {
         match self {
             Self::Botguard => 8440,
             Self::BotguardRotating => 8441,
-            Self::BotguardOff => 8442,
             Self::Nginx => 8443,
             Self::NginxCrs => 8444,
             Self::Haproxy => 8445,
@@ -56,14 +52,14 @@ impl Kind {
 
     /// Whether its audit log has all records since it was emptied.
     pub(crate) const fn keeps_records(self) -> bool {
-        matches!(self, Self::Botguard | Self::BotguardOff)
+        matches!(self, Self::Botguard)
     }
 
     /// Where requests go to the upstream of bulk transfers; a listener of botguard's has only one
     /// upstream.
     pub(crate) const fn bulk_port(self) -> u16 {
         match self {
-            Self::Botguard | Self::BotguardRotating | Self::BotguardOff => self.port() + 1_000,
+            Self::Botguard | Self::BotguardRotating => self.port() + 1_000,
             Self::Nginx | Self::NginxCrs | Self::Haproxy => self.port(),
         }
     }
@@ -87,7 +83,7 @@ impl Proxy {
         let directory = stage.subdirectory(&format!("proxy-{}", kind.port()))?;
         let config = directory.join("config");
         let mut command = match kind {
-            Kind::Botguard | Kind::BotguardRotating | Kind::BotguardOff => {
+            Kind::Botguard | Kind::BotguardRotating => {
                 std::fs::write(&config, botguard_config(kind, stage, &directory))?;
                 let mut command = stage.command(PROXY_CORE, botguard);
                 command.arg("run").arg("--config").arg(&config);
@@ -152,15 +148,14 @@ fn botguard_config(kind: Kind, stage: &Stage, directory: &Path) -> String {
         stage.certificate.key.display(),
     );
     let directory = directory.display();
-    let (mode, rotate) = match kind {
-        Kind::BotguardOff => ("off", "rotate = \"off\""),
-        Kind::BotguardRotating => ("enforce", "keep = { files = 2 }"),
-        _ => ("enforce", "rotate = \"off\""),
+    let rotate = match kind {
+        Kind::BotguardRotating => "keep = { files = 2 }",
+        _ => "rotate = \"off\"",
     };
     format!(
         r#"
 state_dir = "{directory}/state"
-mode = "{mode}"
+mode = "enforce"
 
 [admin]
 socket = "{directory}/admin.sock"
