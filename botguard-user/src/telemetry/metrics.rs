@@ -1,6 +1,6 @@
 //! Every metric that control sets: its name, help and labels; those of each request are counted by
-//! `request_metrics`. Labels are bounded: route templates,
-//! actions, signals, exits; never an address, key or AS number.
+//! `request_metrics`. Labels are bounded: route templates, actions, signals, exits; never an address,
+//! key or AS number.
 
 use std::sync::Arc;
 

@@ -103,7 +103,7 @@ impl RouteMetrics {
         if let Some(counter) = at(&self.decisions, action_at, mode_at) {
             let make = || {
                 let route = Arc::clone(&self.route);
-                let (action, mode) = (action.name(), mode_name(mode));
+                let (action, mode) = (action.name(), mode.name());
                 counter!(DECISIONS, "route" => route, "action" => action, "mode" => mode)
             };
             counter.get_or_init(make).increment(1);
@@ -139,14 +139,6 @@ fn at<T, const ROWS: usize, const COLUMNS: usize>(
     column: usize,
 ) -> Option<&T> {
     table.get(row)?.get(column)
-}
-
-const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Off => "off",
-        Mode::Log => "log",
-        Mode::Enforce => "enforce",
-    }
 }
 
 const ACTIONS: [Action; 6] = [

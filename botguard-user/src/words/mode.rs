@@ -18,12 +18,20 @@ pub enum Mode {
     Enforce,
 }
 
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
+impl Mode {
+    /// Stable name, a metric label: as it is serialised.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Off => "off",
             Self::Log => "log",
             Self::Enforce => "enforce",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
     }
 }
