@@ -174,12 +174,7 @@ impl Bench {
                 Some(_) => 403,
                 None => 200,
             },
-            bytes_in: 0,
-            bytes_out: 10,
-            upstream: None,
-            total: Duration::from_micros(300),
-            observation: None,
-            login: None,
+            ..response_of(AnsweredBy::Upstream)
         };
         if let Closing::Ban(ban) = self.pipeline.finish(admission.ticket, &response) {
             self.pipeline.settle(ban);
@@ -318,15 +313,7 @@ fn what_botguard_answers_itself_is_no_evidence() {
             .body(())
             .unwrap()
             .into_parts();
-        let admission = bench.pipeline.admit(&RequestHead {
-            parts: &parts,
-            path,
-            authority: "a",
-            client: ClientAddress::direct(SCRAPER.parse().unwrap()),
-            local: SocketAddr::from(([192, 0, 2, 80], 443)),
-            asks: Asks::Botguard,
-            prints: &NO_PRINTS,
-        });
+        let admission = bench.pipeline.admit(&head(&parts, Asks::Botguard));
         let response = response_of(AnsweredBy::Botguard);
         let closing = bench.pipeline.finish(admission.ticket, &response);
         assert_eq!(closing, Closing::Keep);
@@ -352,6 +339,19 @@ fn what_botguard_answers_itself_is_no_evidence() {
         bench.page(SCRAPER, 0);
     }
     assert_eq!(own("/.botguard/ui"), Some(Denial::Block));
+}
+
+/// A request of the scraper's.
+fn head(parts: &http::request::Parts, asks: Asks) -> RequestHead<'_> {
+    RequestHead {
+        parts,
+        path: parts.uri.path(),
+        authority: "a",
+        client: ClientAddress::direct(SCRAPER.parse().unwrap()),
+        local: SocketAddr::from(([192, 0, 2, 80], 443)),
+        asks,
+        prints: &NO_PRINTS,
+    }
 }
 
 /// A short response that ended well.

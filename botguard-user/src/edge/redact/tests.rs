@@ -35,9 +35,20 @@ fn check(name: &str, value: &str, expected: &str) {
     );
 }
 
+fn redacted<T>(
+    settings: &IdentitySettings,
+    hasher: &KeyHasher,
+    (headers, query): (&HeaderMap, &str),
+    redact: impl FnOnce(&Redactor<'_>) -> T,
+) -> T {
+    let secrets = settings.secrets(headers, query);
+    redact(&Redactor::new((settings, hasher), &secrets, None))
+}
+
 fn headers_of(settings: &IdentitySettings, hasher: &KeyHasher, headers: &HeaderMap) -> HeaderLines {
-    let secrets = settings.secrets(headers, "");
-    Redactor::new((settings, hasher), &secrets, None).headers(headers)
+    redacted(settings, hasher, (headers, ""), |redactor| {
+        redactor.headers(headers)
+    })
 }
 
 fn query_of(
@@ -46,9 +57,9 @@ fn query_of(
     headers: &HeaderMap,
     query: &str,
 ) -> String {
-    let secrets = settings.secrets(headers, query);
-    let redactor = Redactor::new((settings, hasher), &secrets, None);
-    redactor.query(query).into_owned()
+    redacted(settings, hasher, (headers, query), |redactor| {
+        redactor.query(query).into_owned()
+    })
 }
 
 fn path_of(
@@ -57,9 +68,9 @@ fn path_of(
     headers: &HeaderMap,
     path: &str,
 ) -> String {
-    let secrets = settings.secrets(headers, "");
-    let redactor = Redactor::new((settings, hasher), &secrets, None);
-    redactor.path(path).into_owned()
+    redacted(settings, hasher, (headers, ""), |redactor| {
+        redactor.path(path).into_owned()
+    })
 }
 
 #[test]

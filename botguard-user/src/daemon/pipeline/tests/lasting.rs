@@ -7,25 +7,12 @@ fn a_request_that_lasts_is_recorded_before_its_end_and_closed_once() {
     let bench = Bench::new("enforce");
     let admit = || {
         let (parts, ()) = Request::get("/x").body(()).unwrap().into_parts();
-        bench.pipeline.admit(&RequestHead {
-            parts: &parts,
-            path: "/x",
-            authority: "a",
-            client: ClientAddress::direct(SCRAPER.parse().unwrap()),
-            local: SocketAddr::from(([192, 0, 2, 80], 443)),
-            asks: Asks::Application,
-            prints: &NO_PRINTS,
-        })
+        bench.pipeline.admit(&head(&parts, Asks::Application))
     };
     let response = ResponseFacts {
-        answered_by: AnsweredBy::Upstream,
-        status: 200,
-        bytes_in: 0,
         bytes_out: 7,
-        upstream: None,
         total: Duration::from_secs(90),
-        observation: None,
-        login: None,
+        ..response_of(AnsweredBy::Upstream)
     };
     let kinds = || -> Vec<String> {
         (bench.records().iter())

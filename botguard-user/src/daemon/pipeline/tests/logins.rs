@@ -15,15 +15,7 @@ fn a_login_is_recorded_by_keyed_hash_and_read_back() {
     let send = |method: Method, login: Option<LoginAttempt>| {
         let request = Request::builder().method(method).uri("/login");
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let admission = bench.pipeline.admit(&RequestHead {
-            parts: &parts,
-            path: "/login",
-            authority: "a",
-            client: ClientAddress::direct(SCRAPER.parse().unwrap()),
-            local: SocketAddr::from(([192, 0, 2, 80], 443)),
-            asks: Asks::Application,
-            prints: &NO_PRINTS,
-        });
+        let admission = bench.pipeline.admit(&head(&parts, Asks::Application));
         let response = ResponseFacts {
             login,
             ..response_of(AnsweredBy::Upstream)
