@@ -37,6 +37,14 @@ pub enum PolicyError {
         /// What it says.
         text: String,
     },
+    /// A status that no response has (RFC 9110 section 15).
+    #[error("{key}: {status} is not an HTTP status; write a number from 100 to 599")]
+    Status {
+        /// The key.
+        key: String,
+        /// What it says.
+        status: u16,
+    },
     /// A path that is not a template.
     #[error("{key}: `{text}` is not a route template: {problem}")]
     Template {

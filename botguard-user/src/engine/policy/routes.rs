@@ -91,6 +91,13 @@ impl Route {
                 key: format!("{table}.cost"),
             });
         }
+        let mut statuses = settings.login.iter().flat_map(|login| &login.failure);
+        if let Some(&status) = statuses.find(|status| !(100..=599).contains(*status)) {
+            return Err(PolicyError::Status {
+                key: format!("{table}.login.failure"),
+                status,
+            });
+        }
         let name = match &settings.host {
             Some(host) => format!("{host}{}", settings.path),
             None => settings.path.clone(),

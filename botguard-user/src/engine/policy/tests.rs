@@ -328,6 +328,23 @@ fn unknown_keys_are_refused() {
 }
 
 #[test]
+fn statuses_of_a_failed_login_are_statuses() {
+    let check = |status: u16, expected: bool| {
+        let route = "[[route]]\npath = \"/a\"\nlogin = { user = \"form:a\", failure = [401, ";
+        let compiled = compile(&format!("{route}{status}] }}"));
+        assert_eq!(compiled.is_ok(), expected, "{status}");
+        if let Err(error) = compiled {
+            let error = error.to_string();
+            assert!(error.starts_with("route[0].login.failure: "), "{error}");
+        }
+    };
+    check(100, true);
+    check(599, true);
+    check(99, false);
+    check(600, false);
+}
+
+#[test]
 fn modes_are_bounded_by_the_global_one() {
     let policy = compile(
         "[default]\nmode = \"enforce\"\n[[route]]\npath = \"/a\"\nmode = \"log\"\n[[route]]\npath = \"/b\"",
