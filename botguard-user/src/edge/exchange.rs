@@ -79,7 +79,7 @@ impl Exchange {
         };
         let admission = edge.gate.admit(&head);
         let bytes = RequestBytes::default();
-        let finisher = Finisher::new(
+        let mut finisher = Finisher::new(
             Arc::clone(&self.site),
             Arc::clone(&self.live),
             admission.ticket,
@@ -114,7 +114,6 @@ impl Exchange {
         };
         let limits = &self.site.service().limits;
         let tee = (admission.login).map(|rule| Tee::new(rule, limits.inspect_body, &parts.headers));
-        let mut finisher = finisher;
         finisher.reads_login(tee.clone());
         let body = UpstreamBody::new(body, bytes, limits.body).teed(tee);
         self.forward(parts, &target, passage, body, finisher).await

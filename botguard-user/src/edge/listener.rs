@@ -31,7 +31,7 @@ mod services;
 mod settings;
 
 pub use inherited::Inherited;
-pub use services::{Fresh, Services};
+pub use services::{BACKLOG, Fresh, Services};
 pub use settings::{ListenerError, ListenerSettings, prepare};
 
 /// A listener that is ready to be bound.

@@ -11,7 +11,7 @@ use rustix::net::{
 };
 
 use super::super::Succession;
-use crate::edge::listener::Inherited;
+use crate::edge::listener::{BACKLOG, Inherited};
 
 /// A port cannot be bound. The configuration's fault, or the host's.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +29,11 @@ impl Bound {
     /// Listens.
     pub(in crate::daemon) fn listen(self) -> io::Result<Inherited> {
         for socket in &self.0 {
-            listen(socket, BACKLOG)?;
+            listen(socket, BACKLOG.cast_signed())?;
         }
         Ok(Inherited::new(self.0))
     }
 }
-
-/// As tokio's.
-const BACKLOG: i32 = 1_024;
 
 /// The kernel's, unless somebody has lowered it; then these are bound early for nothing.
 const FIRST_UNPRIVILEGED: u16 = 1_024;

@@ -242,5 +242,5 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1_024;
+/// Connections that wait to be accepted, at each listener.
+pub const BACKLOG: u32 = 1_024;
