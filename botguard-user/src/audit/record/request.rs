@@ -97,11 +97,11 @@ pub struct ClientRecord {
     pub country: Option<String>,
     /// Whether a list says that the system rents out machines.
     pub hosting: bool,
-    /// JA4 fingerprint of its ClientHello; not taken by this version.
+    /// JA4 fingerprint of the connection's ClientHello.
     pub ja4: Option<String>,
-    /// Fingerprint of its HTTP/2 settings; not taken by this version.
+    /// HTTP/2 fingerprint of the connection, in Akamai's form; none over HTTP/1.
     pub h2: Option<String>,
-    /// Hash of the shape of its headers; not taken by this version.
+    /// Hash of the names of the request's header fields in order, 16 hexadecimal digits.
     pub header_shape: Option<String>,
 }
 
