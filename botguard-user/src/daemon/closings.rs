@@ -107,16 +107,18 @@ mod tests {
             assert_eq!(asked, REQUEST);
             let (announces, announced) = broadcast::channel(4);
             let end = CancellationToken::new();
+            let before: IpNet = "203.0.113.9/32".parse().unwrap();
             let telling = tokio::spawn({
                 let end = end.clone();
                 async move {
                     let announced = Announced {
-                        recent: vec![],
+                        recent: vec![before],
                         coming: announced,
                     };
                     tell(stream.into_inner(), announced, &end).await.unwrap();
                 }
             });
+            assert_eq!(closes.recv().await, Some(before));
             for network in networks {
                 announces.send(network).unwrap();
                 assert_eq!(closes.recv().await, Some(network));

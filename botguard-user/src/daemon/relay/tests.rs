@@ -104,6 +104,7 @@ async fn each_record_gets_to_who_runs_and_once() {
     let old = old.await.unwrap();
     audit.flush();
     assert_eq!(records(&path)[3], (3, "to the third".to_owned()));
+    assert_eq!(old.lost(), 0, "whoever took them said so");
 
     // And is killed, or stopped: nobody has the lock.
     gone.cancel();
