@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result, ensure};
@@ -46,22 +47,23 @@ async fn answer(request: Request<Incoming>) -> Response<Either<Zeros, Full<Bytes
     let asked = request.uri().path().strip_prefix("/bulk/");
     if request.method() == http::Method::GET {
         let n_bytes = asked.and_then(|n| n.parse().ok()).unwrap_or_default();
-        return Response::new(Either::Left(Zeros { n_bytes }));
+        return Response::new(Either::Left(Zeros::new(n_bytes, Arc::default())));
     }
-    let n_bytes = count(request.into_body()).await.unwrap_or_default();
+    let body = request.into_body();
+    let n_bytes = count(body, &AtomicU64::new(0)).await.unwrap_or_default();
     Response::new(Either::Right(Full::new(Bytes::from(n_bytes.to_string()))))
 }
 
-async fn count(mut body: Incoming) -> Result<u64> {
-    let mut n_bytes = 0;
+async fn count(mut body: Incoming, carried: &AtomicU64) -> Result<u64> {
     while let Some(frame) = body.frame().await {
         let frame = frame?;
-        n_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        let n_bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        carried.fetch_add(n_bytes, Ordering::Relaxed);
     }
-    Ok(n_bytes)
+    Ok(carried.load(Ordering::Relaxed))
 }
 
-/// Carries `n_bytes` through the proxy on `port`.
+/// Carries `n_bytes` through the proxy on `port`; `carried` is raised as they go.
 ///
 /// Errors: no answer, or fewer bytes than were sent arrived.
 pub(crate) async fn carry(
@@ -69,6 +71,7 @@ pub(crate) async fn carry(
     trusting: Arc<ClientConfig>,
     way: Way,
     n_bytes: u64,
+    carried: Arc<AtomicU64>,
 ) -> Result<()> {
     let tcp = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     tcp.set_nodelay(true)?;
@@ -77,8 +80,8 @@ pub(crate) async fn carry(
     let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let (method, body) = match way {
-        Way::Up => ("POST", Zeros { n_bytes }),
-        Way::Down => ("GET", Zeros { n_bytes: 0 }),
+        Way::Up => ("POST", Zeros::new(n_bytes, Arc::clone(&carried))),
+        Way::Down => ("GET", Zeros::new(0, Arc::default())),
     };
     let request = Request::builder()
         .method(method)
@@ -88,7 +91,7 @@ pub(crate) async fn carry(
     let response = sender.send_request(request).await?;
     ensure!(response.status() == 200, "{}", response.status());
     let arrived = match way {
-        Way::Down => count(response.into_body()).await?,
+        Way::Down => count(response.into_body(), &carried).await?,
         Way::Up => {
             let said = response.into_body().collect().await?.to_bytes();
             std::str::from_utf8(&said)?.parse().context("no number")?
@@ -102,6 +105,14 @@ pub(crate) async fn carry(
 #[derive(Debug)]
 struct Zeros {
     n_bytes: u64,
+    taken: Arc<AtomicU64>,
+}
+
+impl Zeros {
+    /// `taken` is raised by what was taken of them.
+    const fn new(n_bytes: u64, taken: Arc<AtomicU64>) -> Self {
+        Self { n_bytes, taken }
+    }
 }
 
 static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
@@ -116,6 +127,7 @@ impl Body for Zeros {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let length = self.n_bytes.min(BLOCK.len() as u64);
         self.n_bytes -= length;
+        self.taken.fetch_add(length, Ordering::Relaxed);
         let block = usize::try_from(length).ok().and_then(|n| BLOCK.get(..n));
         Poll::Ready(match block {
             None | Some([]) => None,
