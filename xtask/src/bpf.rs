@@ -40,6 +40,9 @@ fn build_binary(workspace_root: &Path, name: &str, arguments: &[&str]) -> Result
         .current_dir(workspace_root)
         .args(["build", "--release", "--locked", "--package", PACKAGE])
         .args(["--bin", name])
+        // What the release profile asks for would make other programs of those that were measured;
+        // bpf-linker optimises over all crates anyway.
+        .args(["--config", "profile.release.lto = 'thin'"])
         .args(arguments)
         .args(["--target", TARGET])
         .arg("--target-dir")
