@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::Hasher as _;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use http::{HeaderMap, header};
+use siphasher::sip::SipHasher24;
 
 use crate::edge::ja4::Ja4;
 use crate::words::identity::{KeyHash, KeyIdentity, SessionHash, UserHash};
@@ -35,6 +37,8 @@ pub struct KeyHasher {
     sessions: hmac::Key,
     users: hmac::Key,
     tokens: hmac::Key,
+    /// Keyed; copied for each.
+    fingerprints: SipHasher24,
 }
 
 impl fmt::Debug for KeyHasher {
@@ -53,11 +57,13 @@ impl KeyHasher {
             let key = hmac::sign(&root, kind.as_bytes());
             hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
         };
+        let sip_key = first_16_bytes(&hmac::sign(&root, b"fingerprint"));
         Self {
             api_keys: hmac::Key::new(hmac::HMAC_SHA256, secret),
             sessions: key_for("session"),
             users: key_for("user"),
             tokens: key_for("token"),
+            fingerprints: SipHasher24::new_with_key(&sip_key),
         }
     }
 
@@ -100,25 +106,25 @@ impl KeyHasher {
 
     /// What a client looks like for as long as it is the same: its `User-Agent`, and what lasts of
     /// its JA4, so that a resumed connection looks no different. Absent and empty are different.
+    ///
+    /// SipHash-2-4, which is made for short keyed hashes of 64 bits (Aumasson and Bernstein 2012):
+    /// unlike the others this is needed for each request, and hides nothing that its record does
+    /// not show.
     #[must_use]
     pub fn fingerprint(&self, headers: &HeaderMap, ja4: Option<&Ja4>) -> u64 {
-        let mut context = hmac::Context::with_key(&self.api_keys);
-        context.update(b"fingerprint\0");
+        let mut hasher = self.fingerprints;
         if let Some(agent) = headers.get(header::USER_AGENT) {
-            context.update(b"user-agent\0");
-            context.update(agent.as_bytes());
+            hasher.write(b"user-agent\0");
+            hasher.write(agent.as_bytes());
         }
         if let Some(ja4) = ja4 {
             // No field has a zero byte, and neither part has one.
             for part in ja4.lasting() {
-                context.update(b"\0");
-                context.update(part.as_bytes());
+                hasher.write(b"\0");
+                hasher.write(part.as_bytes());
             }
         }
-        let tag = context.sign();
-        let mut first = [0; 8];
-        first.copy_from_slice(&tag.as_ref()[..8]);
-        u64::from_be_bytes(first)
+        hasher.finish()
     }
 }
 
@@ -149,11 +155,14 @@ pub fn shown_key(key: &str) -> String {
 
 /// First 128 bits of HMAC-SHA-256.
 fn first_128_bits(key: &hmac::Key, text: &str) -> u128 {
-    let tag = hmac::sign(key, text.as_bytes());
+    u128::from_be_bytes(first_16_bytes(&hmac::sign(key, text.as_bytes())))
+}
+
+fn first_16_bytes(tag: &hmac::Tag) -> [u8; 16] {
     let mut first = [0; 16];
-    // A tag of SHA-256 has 32 bytes.
+    // A tag of SHA-256 has 32 bytes, one of SHA-512 has 64.
     first.copy_from_slice(&tag.as_ref()[..16]);
-    u128::from_be_bytes(first)
+    first
 }
 
 #[cfg(test)]
