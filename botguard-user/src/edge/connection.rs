@@ -87,8 +87,9 @@ async fn settle(edge: &Edge, ban: BanProposal) {
     edge.gate.settle(ban);
 }
 
-/// A client's stream after TLS.
-type Tls = TlsStream<Tapped<ClientStream, HelloEar>>;
+/// A client's stream after TLS. In a box, since it is large and moves from future to future, each of
+/// which keeps room for it as long as the connection lives.
+type Tls = Box<TlsStream<Tapped<ClientStream, HelloEar>>>;
 
 /// A connection whose handshake is done.
 struct Begun {
@@ -172,7 +173,7 @@ async fn shake_hands(
     let prints = Arc::new(ConnectionPrints::default());
     let stream = Tapped::new(stream, HelloEar::new(&prints));
     Ok(Begun {
-        tls: service.tls.accept(stream).await?,
+        tls: Box::new(service.tls.accept(stream).await?),
         prints,
         told,
         _place: place,
