@@ -155,6 +155,18 @@ impl Tracker {
     pub const fn is_in_head(&self) -> bool {
         matches!(self.place, Place::Head(_))
     }
+
+    /// Whether a head has begun, for which empty lines before it are not enough.
+    #[must_use]
+    pub const fn has_begun_head(&self) -> bool {
+        matches!(&self.place, Place::Head(head) if head.has_begun())
+    }
+
+    /// Whether the next byte begins a head, or an empty line before it.
+    #[must_use]
+    pub const fn is_between(&self) -> bool {
+        matches!(&self.place, Place::Head(head) if head.is_blank())
+    }
 }
 
 /// Why a request is refused.

@@ -143,6 +143,19 @@ impl<T> Watched<T> {
         self.mode = Mode::HeadRefused;
     }
 
+    /// Lets time run once a head has begun. Some clients send an empty line after a body (RFC 9112
+    /// section 2.2): that is no head, and hyper would take it for the begin of one.
+    fn wait_for_head(&mut self) {
+        if matches!(self.mode, Mode::Watching) && self.tracker.is_between() {
+            self.held.clear();
+        }
+        if !self.tracker.has_begun_head() {
+            self.slow = None;
+        } else if self.slow.is_none() {
+            self.slow = Some(Box::pin(sleep(self.header_timeout)));
+        }
+    }
+
     /// Looks at what was read into the end of `buffer`, and leaves there what may be handed on.
     fn sift(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let bytes = buffer.filled().get(before..).unwrap_or_default();
@@ -156,11 +169,10 @@ impl<T> Watched<T> {
         if matches!(self.mode, Mode::Watching | Mode::Undecided) {
             self.held.extend_from_slice(kept);
         }
-        if self.held.is_empty() {
+        if whole {
             self.slow = None;
-        } else if whole || self.slow.is_none() {
-            self.slow = Some(Box::pin(sleep(self.header_timeout)));
         }
+        self.wait_for_head();
         buffer.set_filled(if in_place { before + good } else { before });
     }
 }
@@ -223,8 +235,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
                     if matches!(this.mode, Mode::Watching | Mode::Undecided) {
                         this.held.extend(held.get(good..).into_iter().flatten());
                     }
-                    this.slow =
-                        (!this.held.is_empty()).then(|| Box::pin(sleep(this.header_timeout)));
+                    this.wait_for_head();
                 }
                 Mode::Undecided => {
                     // hyper reads again when the response is there.

@@ -44,7 +44,25 @@ async fn a_head_has_to_arrive_once_it_has_begun() {
     let late = check(head, "HTTP/1.1 408").await;
     assert!(late.contains("application/problem+json"), "{late}");
     check("G", "HTTP/1.1 408").await;
-    check("\r", "HTTP/1.1 408").await;
+    check("\r\nG", "HTTP/1.1 408").await;
+}
+
+#[tokio::test]
+async fn an_empty_line_after_a_request_is_no_request() {
+    let check = async |sent: &str, n_answers: usize| {
+        let answer = answer("header_timeout = '50ms'\nidle_timeout = '100ms'", sent).await;
+        let answers: Vec<_> = answer.matches("HTTP/1.1 ").collect();
+        assert_eq!(answers.len(), n_answers, "{sent:?}: {answer}");
+        let good = answer.matches("HTTP/1.1 200").count();
+        assert_eq!(good, n_answers, "{sent:?}: {answer}");
+    };
+    let post = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc";
+    check(post, 1).await;
+    check(&format!("{post}\r\n"), 1).await;
+    check(&format!("{post}\r\n\r\n\r"), 1).await;
+    check(&format!("{post}\r\n{post}\r\n\r\n{post}\r\n"), 3).await;
+    check("\r\n", 0).await;
+    check("\r", 0).await;
 }
 
 #[tokio::test]
