@@ -110,7 +110,7 @@ enum NotBegun {
     ProxyProtocol(#[from] ReadError),
     #[error("the client that the proxy names has too many connections")]
     PerSource,
-    #[error("too many handshakes are going on")]
+    #[error("too many handshakes are going on at this listener")]
     Handshakes,
     #[error("the handshake took too long")]
     Timeout,
@@ -151,9 +151,9 @@ async fn shake_hands(
     live: &Live,
 ) -> Result<Begun, NotBegun> {
     let connections = &site.edge.connections;
-    let _handshake = connections
-        .begin_handshake(service.limits.max_handshakes)
-        .ok_or(NotBegun::Handshakes)?;
+    let handshakes = &site.served.handshakes;
+    let _handshake =
+        (handshakes.begin(service.limits.max_handshakes)).ok_or(NotBegun::Handshakes)?;
     let mut told = Source::Peer;
     if service.limits.proxy_protocol == ProxyProtocol::Required {
         if !site.edge.trust.load().is_proxy(peer) {

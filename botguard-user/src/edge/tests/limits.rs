@@ -3,6 +3,7 @@
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::reloading::{prepared, replace};
 use super::*;
 use crate::engine::decision::{LimitState, LimitUnit};
 
@@ -63,6 +64,23 @@ async fn an_empty_line_after_a_request_is_no_request() {
     check(&format!("{post}\r\n{post}\r\n\r\n{post}\r\n"), 3).await;
     check("\r\n", 0).await;
     check("\r", 0).await;
+}
+
+#[tokio::test]
+async fn handshakes_at_one_listener_leave_room_at_another() {
+    let mut edge = start(echo().await).await;
+    let endpoint = echo().await;
+    let lines = "max_handshakes = 1";
+    let [first, second] = [(); 2].map(|()| prepared(&edge, endpoint, lines));
+    replace(&edge, first.into_iter().chain(second).collect());
+    let [one, other] = edge.services.addresses()[..] else {
+        panic!("not two");
+    };
+    let _silent = TcpStream::connect(one).await.unwrap();
+    let mut refused = TcpStream::connect(one).await.unwrap();
+    let _reset: std::io::Result<usize> = refused.read_to_end(&mut Vec::new()).await;
+    edge.address = other;
+    edge.connect(b"http/1.1").await;
 }
 
 #[tokio::test]
