@@ -96,8 +96,8 @@ async fn a_body_has_to_arrive() {
     let at = silent.local_addr().unwrap();
     let edge = start_with(&[at], "", "body_timeout = '50ms'").await;
     let mut client = edge.http2().await;
-    let (feed, body) = fed();
-    feed.send(data("abc")).unwrap();
+    let (mut feed, body) = fed();
+    feed.send(data("abc")).await.unwrap();
     let request = Request::post("https://localhost/").body(body).unwrap();
     let response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), 408);
