@@ -215,7 +215,9 @@ async fn serve_http(
             .max_concurrent_streams(MAX_STREAMS)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-            .max_header_list_size(u32::try_from(limits.head.head_bytes).unwrap_or(u32::MAX))
+            // What is beyond the limit is refused by us (`target`), and recorded; what is beyond this
+            // h2 answers by itself.
+            .max_header_list_size(u32::try_from(2 * limits.head.head_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .keep_alive_interval(limits.idle_timeout)
             .serve_connection(io, service);

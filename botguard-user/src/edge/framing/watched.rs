@@ -17,7 +17,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::stand_in::stand_in;
+use super::stand_in::{has_target, stand_in};
 use super::{HeadLimits, Next, Progress, Tracker, Violation};
 use crate::edge::connections::Live;
 
@@ -87,6 +87,11 @@ impl<T> Watched<T> {
                     break;
                 }
                 Progress::HeadEnds { at: end, next } => {
+                    let head = bytes.get(good..at + end).unwrap_or_default();
+                    if !self.has_target(good, head) {
+                        self.refuse_head((bytes, good), at + end, Violation::Target);
+                        return 0;
+                    }
                     at += end;
                     good = at;
                     self.heads += 1;
@@ -103,10 +108,7 @@ impl<T> Watched<T> {
                     at: end, violation, ..
                 } => {
                     if was_in_head {
-                        self.hand_on(bytes.get(..good).unwrap_or_default());
-                        self.held
-                            .extend(bytes.get(good..at + end).into_iter().flatten());
-                        self.refuse(violation);
+                        self.refuse_head((bytes, good), at + end, violation);
                         return 0;
                     }
                     metrics::counter!(
@@ -122,6 +124,23 @@ impl<T> Watched<T> {
             }
         }
         good
+    }
+
+    /// Whether the head that ends with `last` has a target that hyper takes. What is held begins it,
+    /// if nothing is `good` before it.
+    fn has_target(&self, good: usize, last: &[u8]) -> bool {
+        if self.held.is_empty() || good > 0 {
+            has_target(last)
+        } else {
+            has_target(&[&self.held, last].concat())
+        }
+    }
+
+    /// Refuses the head in `bytes` that begins after those that are `good`, and is known up to `end`.
+    fn refuse_head(&mut self, (bytes, good): (&[u8], usize), end: usize, violation: Violation) {
+        self.hand_on(bytes.get(..good).unwrap_or_default());
+        self.held.extend(bytes.get(good..end).into_iter().flatten());
+        self.refuse(violation);
     }
 
     /// Puts what is held, and `bytes` after it, where they are read first.
