@@ -30,6 +30,7 @@ mod connection;
 pub mod connections;
 mod control_frames;
 pub mod framing;
+mod handshakes;
 mod http_errors;
 pub mod proxy_protocol;
 mod stream;

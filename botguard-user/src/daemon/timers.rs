@@ -66,6 +66,8 @@ fn each_second(daemon: &Daemon) {
         record_end(daemon, ended);
     }
     metrics::overrides(daemon.enforcer.n_key_overrides());
+    // With each request too, but there may be none for longer than a gauge stays without.
+    metrics::principals(daemon.pipeline.n_principals());
     daemon.enforcer.retry_filling(now);
     let n_ended = daemon.enforcer.expire(now);
     if n_ended > 0 {

@@ -111,7 +111,7 @@ enum NotBegun {
     ProxyProtocol(#[from] ReadError),
     #[error("the client that the proxy names has too many connections")]
     PerSource,
-    #[error("too many handshakes are going on")]
+    #[error("too many handshakes are going on at this listener")]
     Handshakes,
     #[error("the handshake took too long")]
     Timeout,
@@ -152,9 +152,9 @@ async fn shake_hands(
     live: &Live,
 ) -> Result<Begun, NotBegun> {
     let connections = &site.edge.connections;
-    let _handshake = connections
-        .begin_handshake(service.limits.max_handshakes)
-        .ok_or(NotBegun::Handshakes)?;
+    let handshakes = &site.served.handshakes;
+    let _handshake =
+        (handshakes.begin(service.limits.max_handshakes)).ok_or(NotBegun::Handshakes)?;
     let mut told = Source::Peer;
     if service.limits.proxy_protocol == ProxyProtocol::Required {
         if !site.edge.trust.load().is_proxy(peer) {
@@ -216,7 +216,9 @@ async fn serve_http(
             .max_concurrent_streams(MAX_STREAMS)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-            .max_header_list_size(u32::try_from(limits.head.head_bytes).unwrap_or(u32::MAX))
+            // What is beyond the limit is refused by us (`target`), and recorded; what is beyond this
+            // h2 answers by itself.
+            .max_header_list_size(u32::try_from(2 * limits.head.head_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .keep_alive_interval(limits.idle_timeout)
             .serve_connection(io, service);

@@ -33,7 +33,6 @@ pub struct Connections {
     next: AtomicU64,
     /// Connections by source; none is kept at zero.
     sources: Mutex<HashMap<IpNet, usize>>,
-    handshakes: AtomicUsize,
     announcements: Announcements,
 }
 
@@ -144,13 +143,6 @@ impl Connections {
             source,
         })
     }
-
-    /// A place for a handshake while it is kept, unless `limit` are going on already.
-    pub(super) fn begin_handshake(self: &Arc<Self>, limit: usize) -> Option<HandshakePlace> {
-        let before = self.handshakes.fetch_add(1, Ordering::Relaxed);
-        let place = HandshakePlace(Arc::clone(self));
-        (before < limit).then_some(place)
-    }
 }
 
 /// What counts as one source: an address of IPv4, a /64 of IPv6.
@@ -179,16 +171,6 @@ impl Drop for SourcePlace {
                 sources.remove(&self.source);
             }
         }
-    }
-}
-
-/// A handshake that is going on. Given back when dropped.
-#[derive(Debug)]
-pub(super) struct HandshakePlace(Arc<Connections>);
-
-impl Drop for HandshakePlace {
-    fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -410,14 +392,5 @@ mod tests {
         };
         check(["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"]);
         check(["2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"]);
-    }
-
-    #[test]
-    fn handshakes_are_bounded() {
-        let connections = Arc::new(Connections::default());
-        let first = connections.begin_handshake(1).unwrap();
-        assert!(connections.begin_handshake(1).is_none());
-        drop(first);
-        assert!(connections.begin_handshake(1).is_some());
     }
 }

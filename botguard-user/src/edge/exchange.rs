@@ -15,6 +15,8 @@ use super::body::{ClientBody, RequestBytes, UpstreamBody};
 use super::connections::Live;
 use super::denial;
 use super::finish::Finisher;
+use super::framing::Violation;
+use super::framing::stand_in::first_of;
 use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
 use super::hosts::UnknownHost;
@@ -53,14 +55,20 @@ impl Exchange {
         // Ended by `refuse` or the finisher, with nothing to wait for in between.
         let number = self.live.request_begins();
         let upgrade = tunnel::is_asked(&request).then(|| hyper::upgrade::on(&mut request));
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let client = (edge.trust.load()).client(self.peer, self.told, &parts.headers);
         if let Some(violation) = self.live.refusal_of(number) {
             return self.refuse(&parts, client, &violation.into());
         }
         let target = match self.target(&parts) {
             Ok(target) => target,
-            Err(error) => return self.refuse(&parts, client, &error),
+            Err(error) => {
+                if error == TargetError::Framing(Violation::HeadTooLarge) {
+                    // As for HTTP/1. Of what HPACK makes large, a record would be large.
+                    parts.headers = first_of(&parts.headers);
+                }
+                return self.refuse(&parts, client, &error);
+            }
         };
         let asks = if edge.reserved.owns(&target.path) {
             Asks::Botguard

@@ -11,7 +11,7 @@
 mod chunked;
 mod fields;
 mod head;
-mod stand_in;
+pub(super) mod stand_in;
 pub(super) mod watched;
 
 use http::StatusCode;
@@ -155,6 +155,18 @@ impl Tracker {
     pub const fn is_in_head(&self) -> bool {
         matches!(self.place, Place::Head(_))
     }
+
+    /// Whether a head has begun, for which empty lines before it are not enough.
+    #[must_use]
+    pub const fn has_begun_head(&self) -> bool {
+        matches!(&self.place, Place::Head(head) if head.has_begun())
+    }
+
+    /// Whether the next byte begins a head, or an empty line before it.
+    #[must_use]
+    pub const fn is_between(&self) -> bool {
+        matches!(&self.place, Place::Head(head) if head.is_blank())
+    }
 }
 
 /// Why a request is refused.
@@ -162,6 +174,8 @@ impl Tracker {
 pub enum Violation {
     /// Not `METHOD SP target SP HTTP/1.0` or `HTTP/1.1` (RFC 9112 section 3).
     RequestLine,
+    /// A target that is no URI (RFC 9112 section 3.2).
+    Target,
     /// A line ends with LF alone (RFC 9112 section 2.2).
     BareLf,
     /// CR without LF (RFC 9112 section 2.2).
@@ -221,6 +235,7 @@ impl Violation {
     pub const fn label(self) -> &'static str {
         match self {
             Self::RequestLine => "request_line",
+            Self::Target => "target",
             Self::BareLf => "bare_lf",
             Self::BareCr => "bare_cr",
             Self::FieldName => "field_name",
@@ -248,6 +263,7 @@ impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::RequestLine => "the request line is not METHOD, target and HTTP/1.1",
+            Self::Target => "the request target is not a URI",
             Self::BareLf => "a line ends without CR before its LF",
             Self::BareCr => "a CR has no LF after it",
             Self::FieldName => "a header's name is not a token",

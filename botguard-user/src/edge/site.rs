@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::Edge;
+use super::handshakes::Handshakes;
 use super::hosts::Hosts;
 use super::listener::{Limits, Prepared};
 use super::upstream::Upstream;
@@ -43,6 +44,7 @@ pub(super) struct Served {
     pub(super) service: ArcSwap<Service>,
     /// One for each connection at once.
     pub(super) places: Arc<Semaphore>,
+    pub(super) handshakes: Arc<Handshakes>,
 }
 
 impl Served {
@@ -51,6 +53,7 @@ impl Served {
             bind: prepared.bind,
             service: ArcSwap::from_pointee(prepared.service()),
             places: Arc::new(Semaphore::new(prepared.limits.max_connections)),
+            handshakes: Arc::default(),
             current: ArcSwap::from_pointee(prepared),
         }
     }

@@ -85,6 +85,9 @@ impl Target {
         if lengths.count() > 1 {
             return Err(Violation::ContentLengths.into());
         }
+        if parts.version == Version::HTTP_2 && list_bytes(parts) > limits.head_bytes {
+            return Err(Violation::HeadTooLarge.into());
+        }
         let path_and_query = parts.uri.path_and_query();
         if path_and_query.is_some_and(|target| target.as_str().len() > limits.uri_bytes) {
             return Err(Violation::UriTooLong.into());
@@ -95,6 +98,26 @@ impl Target {
         })
     }
 }
+
+/// The size of a head as RFC 9113 section 6.5.2 has it: names, values, and 32 bytes for each field.
+fn list_bytes(parts: &Parts) -> usize {
+    const PSEUDO: [&str; 4] = [":method", ":scheme", ":authority", ":path"];
+    let uri = &parts.uri;
+    let pseudo = [
+        parts.method.as_str().len(),
+        uri.scheme_str().map_or(0, str::len),
+        uri.authority()
+            .map_or(0, |authority| authority.as_str().len()),
+        uri.path_and_query()
+            .map_or(0, |target| target.as_str().len()),
+    ];
+    let names = PSEUDO.iter().map(|name| name.len() + FIELD_BYTES);
+    let fields =
+        (parts.headers.iter()).map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
+    pseudo.into_iter().chain(names).chain(fields).sum()
+}
+
+const FIELD_BYTES: usize = 32;
 
 /// RFC 9112 section 3.2.2: the authority of an absolute target wins over `Host`. RFC 9113 section
 /// 8.3.1: `:authority` and `Host` of one request must agree.
@@ -218,6 +241,19 @@ mod tests {
             Some(Violation::UriTooLong),
         );
         check("https://a.test/", 3, Some(Violation::TooManyFields));
+        // Four pseudo-headers and a field, of which the last value is what is left.
+        let large = |bytes: usize| {
+            let request = Request::builder().version(Version::HTTP_2);
+            let request = request
+                .uri("https://a.test/")
+                .header("a", "b".repeat(bytes));
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            Target::of(&parts, &LIMITS).err()
+        };
+        let others = 5 * 32 + 7 + 3 + 7 + 5 + 10 + 6 + 5 + 1 + 1;
+        assert_eq!(large(1_000 - others), None);
+        let expected = Some(TargetError::Framing(Violation::HeadTooLarge));
+        assert_eq!(large(1_001 - others), expected);
     }
 
     #[test]

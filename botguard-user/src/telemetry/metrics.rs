@@ -142,6 +142,11 @@ pub fn keys(state: &'static str, count: usize) {
     gauge!(KEYS, "state" => state).set(count as f64);
 }
 
+/// The engine keeps state of so many principals.
+pub fn principals(count: usize) {
+    gauge!(PRINCIPALS).set(count as f64);
+}
+
 /// So many overrides of keys are kept.
 pub fn overrides(count: usize) {
     gauge!(OVERRIDES).set(count as f64);

@@ -186,7 +186,9 @@ mod tests {
 
     #[test]
     fn each_request_is_counted_under_its_labels() {
-        let recorder = super::super::builder().unwrap().build_recorder();
+        let recorder = super::super::builder(super::super::GAUGE_IDLE)
+            .unwrap()
+            .build_recorder();
         let handle = recorder.handle();
         ::metrics::with_local_recorder(&recorder, || {
             let metrics = RequestMetrics::default();

@@ -1,10 +1,7 @@
 //! Connections of [`USER`] that stay open while something happens to the daemon.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use anyhow::{Result, ensure};
 use botguard_tests::certificate::SERVER_NAME;
@@ -12,8 +9,8 @@ use botguard_tests::echo_app::SLOW_BYTES;
 use botguard_tests::host::Host;
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Body, Frame};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -44,10 +41,10 @@ pub(crate) async fn hold_open(
     ensure!(response.status() == StatusCode::SWITCHING_PROTOCOLS);
     let mut socket = TokioIo::new(hyper::upgrade::on(&mut response).await?);
 
-    let (feed, fed) = mpsc::channel(1);
+    let (mut feed, fed) = Channel::<Bytes>::new(1);
     let upload = Request::post("/upload")
         .header("host", SERVER_NAME)
-        .body(Fed(fed))?;
+        .body(fed)?;
     client = connect(&tls).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(client)).await?;
     tokio::spawn(connection);
@@ -60,7 +57,7 @@ pub(crate) async fn hold_open(
         let mut back = [0; 4];
         socket.read_exact(&mut back).await?;
         ensure!(&back == b"ping");
-        feed.send(Bytes::from_static(&[7; 10_000])).await?;
+        feed.send_data(Bytes::from_static(&[7; 10_000])).await?;
         n_bytes += 10_000;
         tells.send(()).await?;
     }
@@ -70,22 +67,6 @@ pub(crate) async fn hold_open(
     let body = answer.await??.into_body().collect().await?.to_bytes();
     ensure!(body == n_bytes.to_string(), "{body:?} of {n_bytes}");
     Ok(())
-}
-
-/// A body that is fed through a channel.
-struct Fed(mpsc::Receiver<Bytes>);
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = self.0.poll_recv(cx);
-        data.map(|data| data.map(|data| Ok(Frame::data(data))))
-    }
 }
 
 async fn connect(tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {

@@ -39,6 +39,16 @@ impl Head {
         }
     }
 
+    /// Whether a byte of its request line was read.
+    pub(super) const fn has_begun(&self) -> bool {
+        !matches!(self.place, Place::Before | Place::BeforeCr)
+    }
+
+    /// Whether nothing is left to be known of what was read: at most empty lines, and whole ones.
+    pub(super) const fn is_blank(&self) -> bool {
+        matches!(self.place, Place::Before)
+    }
+
     /// Reads on, to the end of the head. Errors: how many bytes were good, and what is wrong.
     pub(super) fn read(
         &mut self,

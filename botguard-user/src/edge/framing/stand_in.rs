@@ -1,7 +1,8 @@
 //! What hyper is given in place of a head that was refused: a request that cannot be read in two
 //! ways, so that the answer is made, ordered, written and recorded like any other.
 
-use http::Uri;
+use http::{HeaderMap, Uri};
+use memchr::{memchr, memchr_iter};
 
 /// A whole head with as much of `head` in it as is beyond doubt: its request line and the field
 /// lines before the violation, those that frame anything left out.
@@ -25,6 +26,49 @@ pub(super) fn stand_in(head: &[u8]) -> Vec<u8> {
     }
     whole.extend_from_slice(CLOSE);
     whole
+}
+
+/// The first of `headers`: as many as a stand-in would have.
+pub(in crate::edge) fn first_of(headers: &HeaderMap) -> HeaderMap {
+    let mut left = MOST_BYTES;
+    let first = headers.iter().take(MOST_LINES).take_while(|(name, value)| {
+        let bytes = name.as_str().len() + value.len();
+        let fits = bytes < left;
+        left = left.saturating_sub(bytes);
+        fits
+    });
+    first
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Whether the target of a whole head is a URI to hyper, which would answer by itself otherwise.
+pub(super) fn has_target(head: &[u8]) -> bool {
+    let begin = head.iter().take_while(|byte| is_line_end(**byte)).count();
+    let line = head.get(begin..).unwrap_or_default();
+    let line = line.get(..memchr(b'\r', line).unwrap_or(line.len()));
+    let line = line.unwrap_or_default();
+    let mut spaces = memchr_iter(b' ', line);
+    let (Some(before), Some(after)) = (spaces.next(), spaces.next()) else {
+        return false;
+    };
+    let target = line.get(before + 1..after).unwrap_or_default();
+    let is_plain = target.starts_with(b"/") && target.iter().copied().all(is_plain);
+    is_plain || Uri::try_from(target).is_ok()
+}
+
+const fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
+}
+
+/// What a path or query may have, but for what is rare: `pchar`, `/` and `?` (RFC 3986 section 3.3).
+const fn is_plain(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'('
+            | b')' | b'*' | b'+' | b',' | b'-' | b'.' | b'/' | b':' | b';' | b'=' | b'?' | b'@'
+            | b'_' | b'~'
+    )
 }
 
 /// Whether hyper will make a request of it that is neither a tunnel's nor too long.
@@ -87,5 +131,40 @@ mod tests {
         let fields = format!("GET / HTTP/1.1\r\na: {}\r\nb: c\r\n", "b".repeat(5_000));
         let expected = [b"GET / HTTP/1.1\r\nb: c\r\n", CLOSE].concat();
         assert_eq!(stand_in(fields.as_bytes()), expected);
+    }
+
+    /// Whatever is taken for plain is a URI.
+    #[test]
+    fn targets_are_told_as_hyper_would() {
+        let check = |target: &[u8]| {
+            let head = [b"\r\nGET ", target, b" HTTP/1.1\r\nA: b\r\n\r\n"].concat();
+            assert_eq!(
+                has_target(&head),
+                Uri::try_from(target).is_ok(),
+                "{target:?}"
+            );
+        };
+        for byte in b'!'..=u8::MAX {
+            check(&[b'/', byte]);
+            check(&[b'/', b'?', byte, b'a']);
+            check(&[byte]);
+        }
+        for target in [&b"//"[..], b"/%", b"/?a?b", b"http://a/b", b"a:1", b"*"] {
+            check(target);
+        }
+    }
+
+    #[test]
+    fn the_first_lines_are_kept() {
+        let mut headers = HeaderMap::new();
+        headers.append("a", "b".parse().unwrap());
+        headers.append("c", "d".repeat(5_000).parse().unwrap());
+        headers.append("e", "f".parse().unwrap());
+        assert_eq!(first_of(&headers).len(), 1);
+        let mut many = HeaderMap::new();
+        for _ in 0..100 {
+            many.append("a", "b".parse().unwrap());
+        }
+        assert_eq!(first_of(&many).len(), MOST_LINES);
     }
 }

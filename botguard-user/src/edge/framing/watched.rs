@@ -17,7 +17,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::stand_in::stand_in;
+use super::stand_in::{has_target, stand_in};
 use super::{HeadLimits, Next, Progress, Tracker, Violation};
 use crate::edge::connections::Live;
 
@@ -87,6 +87,11 @@ impl<T> Watched<T> {
                     break;
                 }
                 Progress::HeadEnds { at: end, next } => {
+                    let head = bytes.get(good..at + end).unwrap_or_default();
+                    if !self.has_target(good, head) {
+                        self.refuse_head((bytes, good), at + end, Violation::Target);
+                        return 0;
+                    }
                     at += end;
                     good = at;
                     self.heads += 1;
@@ -103,10 +108,7 @@ impl<T> Watched<T> {
                     at: end, violation, ..
                 } => {
                     if was_in_head {
-                        self.hand_on(bytes.get(..good).unwrap_or_default());
-                        self.held
-                            .extend(bytes.get(good..at + end).into_iter().flatten());
-                        self.refuse(violation);
+                        self.refuse_head((bytes, good), at + end, violation);
                         return 0;
                     }
                     metrics::counter!(
@@ -122,6 +124,23 @@ impl<T> Watched<T> {
             }
         }
         good
+    }
+
+    /// Whether the head that ends with `last` has a target that hyper takes. What is held begins it,
+    /// if nothing is `good` before it.
+    fn has_target(&self, good: usize, last: &[u8]) -> bool {
+        if self.held.is_empty() || good > 0 {
+            has_target(last)
+        } else {
+            has_target(&[&self.held, last].concat())
+        }
+    }
+
+    /// Refuses the head in `bytes` that begins after those that are `good`, and is known up to `end`.
+    fn refuse_head(&mut self, (bytes, good): (&[u8], usize), end: usize, violation: Violation) {
+        self.hand_on(bytes.get(..good).unwrap_or_default());
+        self.held.extend(bytes.get(good..end).into_iter().flatten());
+        self.refuse(violation);
     }
 
     /// Puts what is held, and `bytes` after it, where they are read first.
@@ -143,6 +162,19 @@ impl<T> Watched<T> {
         self.mode = Mode::HeadRefused;
     }
 
+    /// Lets time run once a head has begun. Some clients send an empty line after a body (RFC 9112
+    /// section 2.2): that is no head, and hyper would take it for the begin of one.
+    fn wait_for_head(&mut self) {
+        if matches!(self.mode, Mode::Watching) && self.tracker.is_between() {
+            self.held.clear();
+        }
+        if !self.tracker.has_begun_head() {
+            self.slow = None;
+        } else if self.slow.is_none() {
+            self.slow = Some(Box::pin(sleep(self.header_timeout)));
+        }
+    }
+
     /// Looks at what was read into the end of `buffer`, and leaves there what may be handed on.
     fn sift(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let bytes = buffer.filled().get(before..).unwrap_or_default();
@@ -156,11 +188,10 @@ impl<T> Watched<T> {
         if matches!(self.mode, Mode::Watching | Mode::Undecided) {
             self.held.extend_from_slice(kept);
         }
-        if self.held.is_empty() {
+        if whole {
             self.slow = None;
-        } else if whole || self.slow.is_none() {
-            self.slow = Some(Box::pin(sleep(self.header_timeout)));
         }
+        self.wait_for_head();
         buffer.set_filled(if in_place { before + good } else { before });
     }
 }
@@ -223,8 +254,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
                     if matches!(this.mode, Mode::Watching | Mode::Undecided) {
                         this.held.extend(held.get(good..).into_iter().flatten());
                     }
-                    this.slow =
-                        (!this.held.is_empty()).then(|| Box::pin(sleep(this.header_timeout)));
+                    this.wait_for_head();
                 }
                 Mode::Undecided => {
                     // hyper reads again when the response is there.

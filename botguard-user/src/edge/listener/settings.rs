@@ -89,7 +89,7 @@ pub struct ListenerSettings {
     /// excepted; more are closed. Clients whose address PROXY protocol tells count likewise.
     #[serde(default = "five_hundred")]
     pub max_connections_per_source: usize,
-    /// TLS handshakes at once, of all listeners; more connections are closed. Connections that say
+    /// TLS handshakes of this listener at once; more connections are closed. Connections that say
     /// nothing count too, so a number that a few sources can fill lets these shut others out.
     #[serde(default = "ten_thousand")]
     pub max_handshakes: usize,

@@ -6,27 +6,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::sync::mpsc;
+use http_body_util::channel::{Channel, Sender};
 
-/// A body that is fed through a channel.
-pub(super) struct Fed(pub(super) mpsc::UnboundedReceiver<Frame<Bytes>>);
-
-pub(super) fn fed() -> (mpsc::UnboundedSender<Frame<Bytes>>, Fed) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, Fed(receiver))
+/// A body that is fed as the test goes on, and ends when its sender is dropped.
+pub(super) fn fed() -> (Sender<Bytes>, Channel<Bytes>) {
+    Channel::new(MAX_WAITING)
 }
 
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
-    }
-}
+/// Frames that a test feeds before anybody reads them, at most.
+const MAX_WAITING: usize = 16;
 
 /// As long as anybody reads it.
 pub(super) struct Endless;

@@ -158,7 +158,7 @@ async fn a_client_that_leaves_before_the_head_is_finished_once() {
 
 #[tokio::test]
 async fn a_client_that_leaves_in_mid_response_is_finished_once() {
-    let (feed, body) = fed();
+    let (mut feed, body) = fed();
     let body = Arc::new(parking_lot::Mutex::new(Some(body)));
     let at = upstream(move |_request| {
         let body = body.lock().take().unwrap();
@@ -169,7 +169,7 @@ async fn a_client_that_leaves_in_mid_response_is_finished_once() {
     let mut client = edge.http2().await;
     let request = get2("/").body(Empty::<Bytes>::new()).unwrap();
     let mut response = client.send_request(request).await.unwrap().into_body();
-    feed.send(data("four")).unwrap();
+    feed.send(data("four")).await.unwrap();
     response.frame().await.unwrap().unwrap();
     drop(response);
     let (facts, before) = edge.finished().await;

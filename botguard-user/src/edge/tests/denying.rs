@@ -177,6 +177,55 @@ async fn http2_is_held_to_the_same_limits() {
 }
 
 #[tokio::test]
+async fn an_http2_head_that_is_too_large_is_refused_like_any_other() {
+    let edge = start(ok().await).await;
+    let mut client = edge.http2().await;
+    let request = get2("/").header("x", "x".repeat(70_000));
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 431);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    drop((client, response));
+    assert_eq!(edge.stop().await, [Event::Refused(431)]);
+}
+
+/// What hyper alone would answer, and nobody would hear of.
+#[tokio::test]
+async fn a_target_that_is_no_uri_is_refused_like_any_other() {
+    let check = async |target: &[u8], pieces: usize| {
+        let edge = start(ok().await).await;
+        let mut tls = edge.connect(b"http/1.1").await;
+        let request = [b"GET ", target, b" HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat();
+        for piece in request.chunks(request.len().div_ceil(pieces)) {
+            tls.write_all(piece).await.unwrap();
+            tls.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = Vec::new();
+        let _end: std::io::Result<usize> = tls.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{target:?}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        drop(tls);
+        assert_eq!(edge.stop().await, [Event::Refused(400)], "{target:?}");
+    };
+    for target in [
+        &b"/\xff"[..],
+        b"/a<b",
+        b":::",
+        b"http://",
+        b"http://a:b:c/",
+        b"https://[::1/",
+    ] {
+        check(target, 1).await;
+        check(target, 7).await;
+    }
+}
+
+#[tokio::test]
 async fn noise_instead_of_tls_harms_nobody_else() {
     let mut edge = start(ok().await).await;
     let mut client = edge.http1().await;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use http::request::Parts;
 use http::{HeaderMap, Version};
+use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Full};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
@@ -235,22 +236,21 @@ impl Scene {
                 request = request.header(name, value.as_slice());
             }
         }
-        let (sender, fed) = mpsc::unbounded_channel();
         let request = match &sent.body {
             SentBody::None => request.body(Full::<Bytes>::default().boxed()),
             SentBody::Sized(body) => request.body(Full::from(body.clone()).boxed()),
             SentBody::Chunked(chunks, trailer) => {
+                let (mut feed, body) = Channel::new(chunks.len() + 1);
                 for chunk in chunks {
-                    sender.send(Frame::data(chunk.clone().into())).unwrap();
+                    feed.send_data(chunk.clone().into()).await.unwrap();
                 }
                 if let Some((name, value)) = trailer {
                     let mut trailers = HeaderMap::new();
                     let name: HeaderName = name.parse().unwrap();
                     trailers.insert(name, HeaderValue::from_bytes(value).unwrap());
-                    sender.send(Frame::trailers(trailers)).unwrap();
+                    feed.send_trailers(trailers).await.unwrap();
                 }
-                drop(sender);
-                request.body(Fed(fed).boxed())
+                request.body(body.boxed())
             }
         };
         let mut client = self.edge.http2().await;

@@ -3,6 +3,7 @@
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::reloading::{prepared, replace};
 use super::*;
 use crate::engine::decision::{LimitState, LimitUnit};
 
@@ -44,7 +45,42 @@ async fn a_head_has_to_arrive_once_it_has_begun() {
     let late = check(head, "HTTP/1.1 408").await;
     assert!(late.contains("application/problem+json"), "{late}");
     check("G", "HTTP/1.1 408").await;
-    check("\r", "HTTP/1.1 408").await;
+    check("\r\nG", "HTTP/1.1 408").await;
+}
+
+#[tokio::test]
+async fn an_empty_line_after_a_request_is_no_request() {
+    let check = async |sent: &str, n_answers: usize| {
+        let answer = answer("header_timeout = '50ms'\nidle_timeout = '100ms'", sent).await;
+        let answers: Vec<_> = answer.matches("HTTP/1.1 ").collect();
+        assert_eq!(answers.len(), n_answers, "{sent:?}: {answer}");
+        let good = answer.matches("HTTP/1.1 200").count();
+        assert_eq!(good, n_answers, "{sent:?}: {answer}");
+    };
+    let post = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc";
+    check(post, 1).await;
+    check(&format!("{post}\r\n"), 1).await;
+    check(&format!("{post}\r\n\r\n\r"), 1).await;
+    check(&format!("{post}\r\n{post}\r\n\r\n{post}\r\n"), 3).await;
+    check("\r\n", 0).await;
+    check("\r", 0).await;
+}
+
+#[tokio::test]
+async fn handshakes_at_one_listener_leave_room_at_another() {
+    let mut edge = start(echo().await).await;
+    let endpoint = echo().await;
+    let lines = "max_handshakes = 1";
+    let [first, second] = [(); 2].map(|()| prepared(&edge, endpoint, lines));
+    replace(&edge, first.into_iter().chain(second).collect());
+    let [one, other] = edge.services.addresses()[..] else {
+        panic!("not two");
+    };
+    let _silent = TcpStream::connect(one).await.unwrap();
+    let mut refused = TcpStream::connect(one).await.unwrap();
+    let _reset: std::io::Result<usize> = refused.read_to_end(&mut Vec::new()).await;
+    edge.address = other;
+    edge.connect(b"http/1.1").await;
 }
 
 #[tokio::test]
@@ -60,8 +96,8 @@ async fn a_body_has_to_arrive() {
     let at = silent.local_addr().unwrap();
     let edge = start_with(&[at], "", "body_timeout = '50ms'").await;
     let mut client = edge.http2().await;
-    let (feed, body) = fed();
-    feed.send(data("abc")).unwrap();
+    let (mut feed, body) = fed();
+    feed.send(data("abc")).await.unwrap();
     let request = Request::post("https://localhost/").body(body).unwrap();
     let response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), 408);

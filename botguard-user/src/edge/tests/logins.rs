@@ -55,7 +55,7 @@ async fn a_half_sent_body_arrives_and_the_whole_one_names_its_user() {
     let mut one = edge.http1().await;
     let mut two = edge.http2().await;
     for version in [1, 2] {
-        let (feed, body) = fed();
+        let (mut feed, body) = fed();
         let answer = match version {
             1 => tokio::spawn(one.send_request(post("/login").body(body).unwrap())),
             _ => {
@@ -63,14 +63,16 @@ async fn a_half_sent_body_arrives_and_the_whole_one_names_its_user() {
                 tokio::spawn(two.send_request(request.unwrap()))
             }
         };
-        feed.send(data("{\"email\": \"Ann@")).unwrap();
+        feed.send(data("{\"email\": \"Ann@")).await.unwrap();
         // The rest is not sent before this is there.
         assert_eq!(
             pieces.recv().await.unwrap(),
             "{\"email\": \"Ann@",
             "{version}"
         );
-        feed.send(data("b.test\", \"password\": \"x\"}")).unwrap();
+        feed.send(data("b.test\", \"password\": \"x\"}"))
+            .await
+            .unwrap();
         drop(feed);
         assert_eq!(
             pieces.recv().await.unwrap(),

@@ -112,8 +112,8 @@ async fn echo() -> SocketAddr {
 async fn http1_streams_both_ways_without_waiting() {
     let mut edge = start(echo().await).await;
     let mut client = edge.http1().await;
-    let (feed, body) = fed();
-    feed.send(data("one")).unwrap();
+    let (mut feed, body) = fed();
+    feed.send(data("one")).await.unwrap();
     let request = Request::post("/").header("host", "localhost").body(body);
     // The response's head and first frame arrive while the request is still being sent.
     let mut response = client
@@ -124,7 +124,7 @@ async fn http1_streams_both_ways_without_waiting() {
     for (frame, next) in [("one", "two"), ("two", "three")] {
         let got = response.frame().await.unwrap().unwrap();
         assert_eq!(got.into_data().unwrap(), frame);
-        feed.send(data(next)).unwrap();
+        feed.send(data(next)).await.unwrap();
     }
     drop(feed);
     assert_eq!(response.collect().await.unwrap().to_bytes(), "three");
@@ -136,8 +136,8 @@ async fn http1_streams_both_ways_without_waiting() {
 async fn http2_streams_both_ways_and_trailers_pass() {
     let mut edge = start(echo().await).await;
     let mut client = edge.http2().await;
-    let (feed, body) = fed();
-    feed.send(data("one")).unwrap();
+    let (mut feed, body) = fed();
+    feed.send(data("one")).await.unwrap();
     let request = Request::post("https://localhost/")
         .header("te", "trailers")
         .header("trailer", "x-end");
@@ -148,7 +148,7 @@ async fn http2_streams_both_ways_and_trailers_pass() {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-end", "7".parse().unwrap());
     trailers.insert("botguard-observe", "records=1".parse().unwrap());
-    feed.send(Frame::trailers(trailers)).unwrap();
+    feed.send(Frame::trailers(trailers)).await.unwrap();
     drop(feed);
     let rest = response.collect().await.unwrap();
     let trailers = rest.trailers().unwrap();
@@ -192,7 +192,7 @@ async fn the_reserved_prefix_is_answered_here() {
 
 #[tokio::test]
 async fn shutdown_lets_running_requests_end() {
-    let (feed, body) = fed();
+    let (mut feed, body) = fed();
     let body = Arc::new(parking_lot::Mutex::new(Some(body)));
     let at = upstream(move |_request| {
         let body = body.lock().take().unwrap();
@@ -203,11 +203,11 @@ async fn shutdown_lets_running_requests_end() {
     let mut client = edge.http1().await;
     let request = get("/").body(Empty::<Bytes>::new()).unwrap();
     let mut response = client.send_request(request).await.unwrap().into_body();
-    feed.send(data("one")).unwrap();
+    feed.send(data("one")).await.unwrap();
     response.frame().await.unwrap().unwrap();
 
     edge.shutdown.cancel();
-    feed.send(data("two")).unwrap();
+    feed.send(data("two")).await.unwrap();
     drop(feed);
     assert_eq!(response.collect().await.unwrap().to_bytes(), "two");
     let address = edge.address;

@@ -13,7 +13,7 @@ async fn named(name: &'static str) -> SocketAddr {
 }
 
 /// Another configuration of the listener of `edge`.
-fn prepared(edge: &Running, endpoint: SocketAddr, listener: &str) -> Vec<Prepared> {
+pub(super) fn prepared(edge: &Running, endpoint: SocketAddr, listener: &str) -> Vec<Prepared> {
     prepared_with(edge, endpoint, "", listener)
 }
 
@@ -109,7 +109,7 @@ async fn an_upstream_that_is_the_same_keeps_its_connections() {
 }
 
 /// As a reload does; returns where nobody listens any more.
-fn replace(edge: &Running, prepared: Vec<Prepared>) -> Vec<SocketAddr> {
+pub(super) fn replace(edge: &Running, prepared: Vec<Prepared>) -> Vec<SocketAddr> {
     let fresh = (edge.services)
         .bind_missing(&prepared, &mut Inherited::default())
         .unwrap();

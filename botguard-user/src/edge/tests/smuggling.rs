@@ -130,7 +130,7 @@ async fn chunks_that_two_readers_would_end_differently_are_refused() {
 
 #[tokio::test]
 async fn a_refusal_in_a_pipeline_spoils_no_earlier_answer() {
-    let (feed, body) = fed();
+    let (mut feed, body) = fed();
     let body = Arc::new(parking_lot::Mutex::new(Some(body)));
     let at = upstream(move |_request| {
         let body = body.lock().take().unwrap();
@@ -146,11 +146,11 @@ async fn a_refusal_in_a_pipeline_spoils_no_earlier_answer() {
         .await
         .unwrap();
     let mut answer = Vec::new();
-    feed.send(data("begun")).unwrap();
+    feed.send(data("begun")).await.unwrap();
     while !answer.ends_with(b"begun\r\n") {
         answer.push(tls.read_u8().await.unwrap());
     }
-    feed.send(data("ended")).unwrap();
+    feed.send(data("ended")).await.unwrap();
     drop(feed);
     tls.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();

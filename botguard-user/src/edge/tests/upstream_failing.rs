@@ -111,17 +111,17 @@ async fn silence_in_mid_body_is_ended() {
 async fn a_long_upload_keeps_a_silent_response_open() {
     // Answers at once, and says the rest when the request has ended.
     let at = upstream(async |request: Request<Incoming>| {
-        let (feed, body) = fed();
+        let (mut feed, body) = fed();
         tokio::spawn(async move {
             let whole = request.into_body().collect().await.unwrap().to_bytes();
-            feed.send(Frame::data(whole)).unwrap();
+            feed.send(Frame::data(whole)).await.unwrap();
         });
         Response::new(body)
     })
     .await;
     let edge = start_with(&[at], "idle_timeout = '200ms'", "").await;
     let mut client = edge.http2().await;
-    let (feed, body) = fed();
+    let (mut feed, body) = fed();
     let request = Request::post("https://localhost/").body(body).unwrap();
     let response = client.send_request(request).await.unwrap();
     let rest = tokio::spawn(response.into_body().collect());
@@ -129,7 +129,7 @@ async fn a_long_upload_keeps_a_silent_response_open() {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     for _ in 0..30 {
         ticks.tick().await;
-        feed.send(data("x")).unwrap();
+        feed.send(data("x")).await.unwrap();
     }
     drop(feed);
     assert_eq!(rest.await.unwrap().unwrap().to_bytes().len(), 30);
@@ -310,8 +310,8 @@ async fn an_early_answer_ends_its_request() {
     });
     let edge = start(address).await;
     let mut client = edge.http2().await;
-    let (feed, body) = fed();
-    feed.send(data("begun")).unwrap();
+    let (mut feed, body) = fed();
+    feed.send(data("begun")).await.unwrap();
     let request = Request::post("https://localhost/").body(body).unwrap();
     let response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), 401);

@@ -110,15 +110,15 @@ async fn http2_without_tls_carries_calls_both_ways_with_trailers() {
     }
     for (feed, response) in &mut calls {
         for text in ["one", "two"] {
-            feed.send(data(text)).unwrap();
+            feed.send(data(text)).await.unwrap();
             let frame = response.frame().await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), text);
         }
     }
-    for (feed, response) in calls {
+    for (mut feed, response) in calls {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().unwrap());
-        feed.send(Frame::trailers(trailers)).unwrap();
+        feed.send(Frame::trailers(trailers)).await.unwrap();
         drop(feed);
         let collected = response.collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");

@@ -243,7 +243,8 @@ impl Core {
         }
     }
 
-    /// Sets the gauge of its endpoints to 0, but for those that `remain`.
+    /// Sets the gauge of its endpoints to 0, but for those that `remain`. Not set any more, it goes away
+    /// (`telemetry`).
     pub(super) fn unpublish(&self, remain: &[&Arc<Endpoint>]) {
         let gone = (self.endpoints.iter()).filter(|endpoint| !remain.contains(endpoint));
         gone.for_each(|endpoint| self.set_gauge(endpoint, 0.0));

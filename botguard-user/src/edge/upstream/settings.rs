@@ -40,7 +40,8 @@ pub struct UpstreamSettings {
     /// `forwarded` (RFC 7239), or `both`.
     #[serde(default)]
     pub forwarding: Forwarding,
-    /// Longest time to make a connection to one endpoint, TLS included.
+    /// Longest time to make a connection to one endpoint, TLS and the settings of HTTP/2 included, and
+    /// the wait for one that others make.
     #[serde(default = "five_seconds")]
     pub connect_timeout: Span,
     /// Longest time from the end of the request's body, or its last progress, to the first byte of

@@ -1,6 +1,7 @@
 //! One address that requests go to: its connections, how many requests it has, and whether it is
 //! well. An endpoint that is a name has a target for each of its addresses.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub(super) struct Target {
     /// Whether HTTP/2 was spoken last.
     speaks_http2: AtomicBool,
     /// Held while an HTTP/2 connection is made, which all who wait for it then share.
-    opening: tokio::sync::Mutex<()>,
+    opening: Arc<tokio::sync::Mutex<()>>,
     standing: Mutex<Standing>,
     /// 0 while it is up, `u64::MAX` while it is down, else the end of its ejection in nanoseconds
     /// since boot: what [`Standing`] comes to, to be read without its lock.
@@ -122,7 +123,7 @@ impl Target {
             connector,
             n_requests: AtomicUsize::new(0),
             pool,
-            opening: tokio::sync::Mutex::new(()),
+            opening: Arc::default(),
             standing: Mutex::new(Standing {
                 health: Health::default(),
                 told: Told::Up,
@@ -169,13 +170,13 @@ impl Target {
         }
     }
 
-    /// A connection: one that is kept where it may be of any `age`, else a new one, made within
-    /// `connect_timeout` after those of others that it could have shared.
+    /// A connection, within `connect_timeout`: one that is kept where it may be of any `age`, else a
+    /// new one.
     ///
     /// Errors: [`ConnectError`], which counts against this target unless it is only HTTP/1.1 that is
     /// missing, or another request that has not connected.
     pub(super) async fn channel(
-        &self,
+        self: &Arc<Self>,
         need: Need,
         oldest: Age,
     ) -> Result<(Channel, Age), ConnectError> {
@@ -193,24 +194,58 @@ impl Target {
                 return Ok((channel, Age::Used));
             }
         }
+        // Apart, since they are large and rarely used: every request would have room for them
+        // otherwise.
+        if shares {
+            return Box::pin(self.shared(need, oldest)).await;
+        }
+        let channel = Box::pin(self.open(need)).await?;
+        Ok((channel, Age::New))
+    }
+
+    /// One that others have made meanwhile, else a new one that others share. Its making has the
+    /// whole time, and goes on when that of the request that began it is over: if each of those who
+    /// wait made one in what is left of its own, a slow application would be reached by none.
+    async fn shared(
+        self: &Arc<Self>,
+        need: Need,
+        oldest: Age,
+    ) -> Result<(Channel, Age), ConnectError> {
         let limit = self.common.connect_timeout;
-        let alone = if shares {
-            // Somebody else's handshake that takes too long counts once. Who comes after it has the
-            // whole time, so that its own counts too.
-            let waited = timeout(limit, self.opening.lock()).await;
-            Some(waited.map_err(|_elapsed| ConnectError::Timeout)?)
-        } else {
-            None
+        let (alone, left) = match Arc::clone(&self.opening).try_lock_owned() {
+            Ok(alone) => (alone, None),
+            Err(_taken) => {
+                let arrived = Monotonic::read();
+                // Somebody else's handshake that takes too long counts once.
+                let waited = timeout(limit, Arc::clone(&self.opening).lock_owned()).await;
+                let alone = waited.map_err(|_elapsed| ConnectError::Timeout)?;
+                let waited = Monotonic::read().since(arrived);
+                (alone, Some(limit.saturating_sub(waited)))
+            }
         };
-        if alone.is_some()
-            && oldest == Age::Used
+        if oldest == Age::Used
             && let Some(stream) = self.pool.join()
         {
             return Ok((Channel::Http2(stream), Age::Used));
         }
-        // Apart, since it is large and rarely used: every request would have room for it otherwise.
-        let opening = Box::pin(self.connector.open(need));
-        let opened = timeout(limit, opening).await;
+        let target = Arc::clone(self);
+        let opening = tokio::spawn(async move {
+            let opened = target.open(need).await;
+            drop(alone);
+            opened
+        });
+        let opened = match left {
+            Some(left) => timeout(left, opening).await,
+            None => Ok(opening.await),
+        };
+        let opened = opened.map_err(|_elapsed| ConnectError::Timeout)?;
+        let channel = opened.map_err(io::Error::from)??;
+        Ok((channel, Age::New))
+    }
+
+    /// A new connection, within `connect_timeout`, or a failure that counts.
+    async fn open(&self, need: Need) -> Result<Channel, ConnectError> {
+        let opened = timeout(self.common.connect_timeout, self.connector.open(need)).await;
         let opened = opened.unwrap_or(Err(ConnectError::Timeout));
         match &opened {
             Ok(channel) => {
@@ -220,7 +255,7 @@ impl Target {
             Err(error) if self.is_for_want_of_http1(error, need) => {}
             Err(_error) => self.update(Health::connect_failed),
         }
-        opened.map(|channel| (channel, Age::New))
+        opened
     }
 
     /// Whether all that is wrong is that it speaks no HTTP/1.1, which is no sign of its being down,

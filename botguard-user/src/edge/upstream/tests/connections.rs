@@ -172,3 +172,26 @@ async fn one_slow_handshake_is_one_failure_whoever_waits_for_it() {
     // Theirs, and at most that of one who had its turn before it gave up.
     assert_eq!(app.status()[0].state, EndpointState::Up);
 }
+
+#[tokio::test]
+async fn who_waits_for_a_handshake_waits_no_longer_than_connect_timeout() {
+    let limit = std::time::Duration::from_millis(600);
+    let (silent, mut held) = silent().await;
+    let lines = "connect_timeout = '600ms'";
+    let app = upstreams(&format!("endpoints = ['h2c://{silent}']\n{lines}"));
+    let target = Arc::clone(&app.unwrap().named("app").unwrap().core.targets()[0]);
+    let first = Arc::clone(&target);
+    let first = tokio::spawn(async move { first.channel(Need::Any, Age::Used).await.is_err() });
+    let _unanswered = held.recv().await.unwrap();
+    let half: Result<(), _> = timeout(limit / 2, std::future::pending()).await;
+    half.unwrap_err();
+    // Half of its time goes by before it can begin, with as much time as any; what it has begun
+    // is for whoever comes after it.
+    assert!(target.channel(Need::Any, Age::Used).await.is_err());
+    assert!(first.await.unwrap());
+    let mut begun = held.recv().await.unwrap();
+    // Empty SETTINGS.
+    begun.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let (_channel, age) = target.channel(Need::Any, Age::Used).await.unwrap();
+    assert_eq!(age, Age::Used);
+}
