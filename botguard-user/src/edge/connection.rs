@@ -214,6 +214,8 @@ async fn serve_http(
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(MAX_STREAMS * STREAM_WINDOW_BYTES)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
             // What is beyond the limit is refused by us (`target`), and recorded; what is beyond this
@@ -363,6 +365,12 @@ const MAX_LOCAL_RESETS: usize = 1_024;
 
 /// Concurrent requests of one HTTP/2 connection; nginx's and h2o's default as well.
 const MAX_STREAMS: u32 = 128;
+
+/// Bytes of one request's body that are buffered over HTTP/2 while its application does not take
+/// them. The connection has room for all its streams': uploads that wait would otherwise starve the
+/// others, of other clients too behind a proxy. So this is also what bounds the memory of a
+/// connection, to 32 MiB.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1_024;
 
 /// Response bytes buffered for one HTTP/2 stream whose client does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1_024;
