@@ -65,6 +65,7 @@ mod login_name;
 mod pace;
 mod tee;
 mod unread;
+mod unwanted;
 
 pub mod identity;
 pub mod redact;

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use super::finish::Finisher;
@@ -18,6 +17,7 @@ use super::listener::BodyLimits;
 use super::pace::Pace;
 use super::tee::Tee;
 use super::unread::Owed;
+use super::unwanted::ArrivingBody;
 use super::upstream::{ResponseBody, ResponseBroken};
 use crate::words::clock::Monotonic;
 
@@ -181,7 +181,7 @@ pub(super) struct UpstreamBody {
 }
 
 struct Received {
-    incoming: Incoming,
+    incoming: ArrivingBody,
     pace: Pace,
 }
 
@@ -198,7 +198,7 @@ pub(super) enum BodyError {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, bytes: RequestBytes, limits: BodyLimits) -> Self {
+    pub(super) fn new(incoming: ArrivingBody, bytes: RequestBytes, limits: BodyLimits) -> Self {
         if incoming.is_end_stream() {
             bytes.end();
         }
@@ -236,6 +236,7 @@ impl Body for UpstreamBody {
             }
             std::task::ready!(received.pace.poll_too_slow(cx));
             self.bytes.give_up();
+            received.incoming.abandon();
             metrics::counter!("botguard_http_errors_total", "kind" => "slow_body").increment(1);
             return Poll::Ready(Some(Err(BodyError::TooSlow)));
         };

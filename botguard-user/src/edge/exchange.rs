@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -30,6 +30,7 @@ use super::site::Site;
 use super::target::{Target, TargetError};
 use super::tee::Tee;
 use super::tunnel::{self, Tunnel};
+use super::unwanted::ArrivingBody;
 use super::upstream::{ResponseBody, UpstreamFailure};
 use crate::engine::decision::LimitState;
 use crate::engine::facts::AnsweredBy;
@@ -56,6 +57,7 @@ impl Exchange {
         let number = self.live.request_begins();
         let upgrade = tunnel::is_asked(&request).then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
+        let body = ArrivingBody::new(body, &parts);
         let client = (edge.trust.load()).client(self.peer, self.told, &parts.headers);
         if let Some(violation) = self.live.refusal_of(number) {
             return self.refuse(&parts, client, &violation.into());
@@ -262,9 +264,8 @@ impl Exchange {
             reason: &reason,
             prints: &self.prints.with(&parts.headers),
         });
-        Problem::from(error)
-            .response(id.as_deref())
-            .map(|body| ClientBody::own(body, None))
+        let response = Problem::from(error).response(id.as_deref());
+        suited(response, &parts.method).map(|body| ClientBody::own(body, None))
     }
 }
 
@@ -283,11 +284,17 @@ struct Passage {
 /// A response of botguard's own.
 fn own(response: Response<Bytes>, method: &Method, mut finisher: Finisher) -> Response<ClientBody> {
     finisher.answered(AnsweredBy::Botguard, response.status());
+    suited(response, method).map(|body| ClientBody::own(body, Some(finisher)))
+}
+
+/// HEAD is answered as GET would be, without the content (RFC 9110 section 9.3.2): hyper leaves it
+/// out over HTTP/1, but not over HTTP/2.
+fn suited(mut response: Response<Bytes>, method: &Method) -> Response<Bytes> {
     if method == Method::HEAD {
-        // hyper sends no body to HEAD, and asks this one for none.
-        finisher.complete();
+        let length = std::mem::take(response.body_mut()).len();
+        (response.headers_mut()).insert(header::CONTENT_LENGTH, length.into());
     }
-    response.map(|body| ClientBody::own(body, Some(finisher)))
+    response
 }
 
 fn count_failure(failure: &UpstreamFailure) {

@@ -46,6 +46,7 @@ mod banning;
 mod bodies;
 mod breaking;
 mod denying;
+mod early_answers;
 mod forwarding;
 mod hostile_http2;
 mod limits;
