@@ -32,8 +32,7 @@ use self::bodies::{Endless, Fed, data, fed};
 use super::Edge;
 use super::connections::Connections;
 use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
-use super::listener::Services;
-use super::listener::{Listeners, prepare};
+use super::listener::{Drain, Listeners, Services, prepare};
 use super::reserved::ReservedRoutes;
 use super::trust::Trust;
 use super::upstream::Upstreams;
@@ -247,7 +246,11 @@ async fn start_judged(
         connections: Arc::clone(&connections),
     };
     let shutdown = CancellationToken::new();
-    let served = tokio::spawn(listeners.serve(edge, shutdown.clone(), Duration::from_secs(10)));
+    let drain = Drain {
+        longest: Duration::from_secs(10),
+        cut_short: CancellationToken::new(),
+    };
+    let served = tokio::spawn(listeners.serve(edge, shutdown.clone(), drain));
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap())

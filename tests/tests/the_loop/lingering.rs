@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use botguard_tests::config::Config;
+use botguard_tests::daemon::Daemon;
 use botguard_tests::echo_app;
 use botguard_tests::host::{Host, UPSTREAM};
 use botguard_tests::wait;
+use nix::sys::signal::Signal;
 
-use crate::fixture::USER;
+use crate::fixture::{USER, audit_of};
 use crate::privileges::{daemon_pid, set_up, steward_of};
 use crate::restart::LongLived;
 
@@ -36,5 +38,43 @@ fn no_steward_is_left_behind() -> Result<()> {
     })?;
     open.move_something()?;
     ensure!(!first.has_ended(), "it still serves");
+    second.stop()
+}
+
+/// The first signal leaves a connection its time, the second ends it: by the records, nothing is lost.
+fn ends_with_the_second(host: &Host, mut daemon: Daemon, mut open: LongLived) -> Result<()> {
+    daemon.signal(Signal::SIGTERM)?;
+    wait::until("the first signal", Duration::from_secs(5), || {
+        daemon
+            .log()
+            .contains("another signal ends it")
+            .then_some(())
+    })?;
+    open.move_something()?;
+    ensure!(!daemon.has_ended(), "it still serves");
+    daemon.signal(Signal::SIGINT)?;
+    wait::until("the second signal", Duration::from_secs(10), || {
+        daemon.has_ended().then_some(())
+    })?;
+    daemon.ended()?;
+    ensure!(open.end().is_err());
+    audit_of(host, 3).map(|_records| ())
+}
+
+#[test]
+fn a_second_signal_ends_a_drain() -> Result<()> {
+    let host = echoing("second-signal", &Config::default())?;
+    let daemon = host.botguard.start(&host.lab)?;
+    let open = LongLived::open(&host)?;
+    ends_with_the_second(&host, daemon, open)
+}
+
+#[test]
+fn a_second_signal_ends_who_lingers() -> Result<()> {
+    let host = echoing("ended-old", &Config::default())?;
+    let first = host.botguard.start(&host.lab)?;
+    let open = LongLived::open(&host)?;
+    let second = host.botguard.take_over(&host.lab)?;
+    ends_with_the_second(&host, first, open)?;
     second.stop()
 }

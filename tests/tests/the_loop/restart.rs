@@ -156,7 +156,7 @@ impl LongLived {
     }
 
     /// Goes on until the download has ended, seconds later; then all end.
-    fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         wait::until("the download", Duration::from_secs(30), || {
             if let Err(error) = self.move_something() {
                 return Some(Err(error));
