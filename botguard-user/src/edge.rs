@@ -29,6 +29,7 @@ pub mod tls;
 mod connection;
 pub mod connections;
 mod control_frames;
+mod farewell;
 pub mod framing;
 mod http_errors;
 pub mod proxy_protocol;

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Edge;
 use super::connection;
+use super::farewell;
 use super::framing::HeadLimits;
 use super::hosts::Hosts;
 use super::site::{Service, Site};
@@ -188,7 +189,7 @@ impl Listeners {
     }
 
     /// Accepts until `shutdown` is cancelled; then lets running requests end, for as long as `drain`
-    /// has it, and closes what is left.
+    /// has it, and closes what is left in order.
     pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Drain) {
         let tasks = TaskTracker::new();
         let connections = Arc::clone(&edge.connections);
@@ -203,13 +204,13 @@ impl Listeners {
             () = drain.cut_short.cancelled() => false,
         };
         if !has_drained {
-            let closed = connections.close_all();
-            tracing::warn!(
-                connections = closed.count(),
-                "the drain is over; closing what is left"
-            );
-            closed.done().await;
-            tasks.wait().await;
+            let n_connections = connections.end_all();
+            tracing::warn!(n_connections, "the drain is over; closing what is left");
+            // Each is bounded by itself; a task that is kept from running would not be.
+            if timeout(2 * farewell::LIMIT, tasks.wait()).await.is_err() {
+                connections.close_all().done().await;
+                tasks.wait().await;
+            }
         }
     }
 }

@@ -45,6 +45,7 @@ mod banning;
 mod bodies;
 mod breaking;
 mod denying;
+mod draining;
 mod forwarding;
 mod hostile_http2;
 mod limits;
@@ -175,6 +176,7 @@ struct Running {
     /// Holds `cert.pem` and `key.pem`.
     directory: tempfile::TempDir,
     shutdown: CancellationToken,
+    cut_short: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
 }
@@ -246,9 +248,10 @@ async fn start_judged(
         connections: Arc::clone(&connections),
     };
     let shutdown = CancellationToken::new();
+    let cut_short = CancellationToken::new();
     let drain = Drain {
         longest: Duration::from_secs(10),
-        cut_short: CancellationToken::new(),
+        cut_short: cut_short.clone(),
     };
     let served = tokio::spawn(listeners.serve(edge, shutdown.clone(), drain));
     let mut roots = RootCertStore::empty();
@@ -268,6 +271,7 @@ async fn start_judged(
         services,
         directory,
         shutdown,
+        cut_short,
         served,
         client: Arc::new(client),
     }
@@ -315,6 +319,14 @@ impl Running {
                 other => before.push(other),
             }
         }
+    }
+
+    /// Ends the drain, and with it all connections.
+    async fn cut_short(&mut self) {
+        self.shutdown.cancel();
+        self.cut_short.cancel();
+        (&mut self.served).await.unwrap();
+        assert_eq!(self.connections.count(), 0);
     }
 
     /// Stops the edge and returns all that the gate was told and not yet looked at.
