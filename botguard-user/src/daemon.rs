@@ -25,6 +25,7 @@ mod relay;
 mod reload;
 mod reserved;
 mod running;
+mod signals;
 mod start;
 mod surroundings;
 mod timers;
@@ -36,13 +37,12 @@ use std::time::Duration;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::edge::listener::Inherited;
+use crate::edge::listener::{Drain, Inherited};
 use crate::settings::{Loaded, SettingsError};
 use crate::words::clock::Now;
 
@@ -50,6 +50,7 @@ use self::handover::{Offer, Successor};
 use self::notify::Message;
 use self::privileges::Reduced;
 use self::relay::Inbox;
+use self::signals::Signals;
 use self::start::Started;
 
 pub use check::{CheckReport, check};
@@ -170,6 +171,7 @@ async fn serve(
     } = start::start(loaded, succession, inherited, reduced).await?;
 
     let shutdown = CancellationToken::new();
+    let cut_short = CancellationToken::new();
     let inbox = Inbox::new(Arc::clone(&daemon.audit), Arc::clone(&daemon.connections));
     let services = daemon.services.clone();
     let offer = Offer {
@@ -208,7 +210,7 @@ async fn serve(
             questions,
             admin_shutdown.clone(),
         )),
-        tokio::spawn(signals.obey(Arc::clone(&daemon), shutdown.clone())),
+        tokio::spawn(signals.obey(Arc::clone(&daemon), shutdown.clone(), cut_short.clone())),
         tokio::spawn({
             let (daemon, shutdown) = (Arc::clone(&daemon), admin_shutdown.clone());
             async move { daemon.manager.reassure(&shutdown).await }
@@ -216,8 +218,11 @@ async fn serve(
     ];
     tracing::info!(addresses = ?daemon.bound(), "ready");
     daemon.manager.tell(Message::Ready);
-    let longest = daemon.started_with.drain.0;
-    let mut serving = tokio::spawn(listeners.serve(edge, shutdown, longest));
+    let drain = Drain {
+        longest: daemon.started_with.drain.0,
+        cut_short,
+    };
+    let mut serving = tokio::spawn(listeners.serve(edge, shutdown, drain));
     // Ends with every shutdown. One that panicked has been printed, and handed nothing over.
     let successor = offer.await.ok().flatten();
     if successor.is_none() {
@@ -307,49 +312,6 @@ fn raise_descriptor_limit() {
         .and_then(|(_soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
-/// The signals that the daemon knows.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Reloads at each SIGHUP; ends, and everything with it, at SIGTERM or SIGINT.
-    async fn obey(mut self, daemon: Arc<running::Daemon>, shutdown: CancellationToken) {
-        loop {
-            // All arms are cancellation-safe: a signal that is not seen here is seen next time.
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
-                _ = self.hangup.recv() => reload(&daemon).await,
-            }
-        }
-        tracing::info!("draining");
-        shutdown.cancel();
-    }
-}
-
-/// Told to the service manager, which waits for its end. Reads files, so off the threads that serve.
-async fn reload(daemon: &Arc<running::Daemon>) {
-    daemon.manager.tell(Message::Reloading);
-    let reloading = Arc::clone(daemon);
-    let reloaded = tokio::task::spawn_blocking(move || reloading.reload_logged()).await;
-    daemon.manager.tell(Message::Ready);
-    if let Err(error) = reloaded {
-        tracing::error!(%error, "reload");
     }
 }
 

@@ -29,6 +29,7 @@ pub mod tls;
 mod connection;
 pub mod connections;
 mod control_frames;
+mod farewell;
 pub mod framing;
 mod handshakes;
 mod http_errors;

@@ -170,12 +170,15 @@ impl Daemon {
         Ok(())
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let process = Pid::from_raw(i32::try_from(self.child.id())?);
+        Ok(kill(process, signal)?)
+    }
+
     /// SIGTERM, and waits until it has drained. Errors: it ended with a failure.
     pub fn stop(mut self) -> Result<()> {
-        kill(
-            Pid::from_raw(i32::try_from(self.child.id())?),
-            Signal::SIGTERM,
-        )?;
+        self.signal(Signal::SIGTERM)?;
         let status = self.child.wait()?;
         if !status.success() {
             return Err(self.failure(&format!("the daemon ended with {status}")));

@@ -3,14 +3,14 @@
 //!
 //! When a response earned the peer a ban, it ends here: the response is flushed, this connection
 //! is closed, all others of the peer are closed abortively, and only then is the gate told to
-//! settle, since the kernel will drop the peer's acknowledgements from there on.
+//! settle, since the kernel will drop the peer's acknowledgements from there on. At the end of a
+//! drain, the client is told that it is cut off (see `farewell`).
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -18,7 +18,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +27,7 @@ use super::body::ClientBody;
 use super::connections::{Live, Registration, SourcePlace};
 use super::control_frames::ControlFrames;
 use super::exchange::Exchange;
+use super::farewell::{self, Left, Lent, Loan};
 use super::framing::watched::Watched;
 use super::http_errors;
 use super::listener::{Limits, ProxyProtocol, per_source};
@@ -39,6 +39,10 @@ use super::stream::ClientStream;
 use super::tap::Tapped;
 use crate::engine::decision::BanProposal;
 
+mod ends;
+
+use self::ends::Ends;
+
 /// Serves `tcp` until it ends, is aborted, or has drained after `shutdown`.
 pub(super) async fn serve(
     tcp: TcpStream,
@@ -49,10 +53,11 @@ pub(super) async fn serve(
 ) {
     let live = Arc::clone(registration.live());
     let service = site.service();
+    let ends = Ends::new(shutdown, &site.edge.connections);
     if let Ok(local) = tcp.local_addr()
         // Apart, so that what a handshake takes is given back after it.
         && let Some(begun) =
-            Box::pin(begin(tcp, peer.ip(), (&site, &service), &live, &shutdown)).await
+            Box::pin(begin(tcp, peer.ip(), (&site, &service), &live, &ends)).await
     {
         let exchange = Arc::new(Exchange {
             site: Arc::clone(&site),
@@ -62,11 +67,16 @@ pub(super) async fn serve(
             local,
             prints: begun.prints,
         });
-        serve_http(begun.tls, &service.limits, exchange, &shutdown).await;
+        let (mut left, loan) = serve_http(begun.tls, &service.limits, exchange, &ends).await;
         if let Some(tunnel) = live.take_tunnel() {
-            tunnel
-                .carry(live.abort(), service.limits.tunnel_timeout)
-                .await;
+            let idle_limit = service.limits.tunnel_timeout;
+            // Room for it is needed by few.
+            left = Box::pin(tunnel.carry(live.abort(), ends.over(), idle_limit)).await;
+        }
+        if left == Left::Open
+            && let Some(tls) = loan.back()
+        {
+            Box::pin(part(tls, &live)).await;
         }
     }
     // The socket is closed by now. First out of the registry, so that the ban does not wait for
@@ -74,6 +84,23 @@ pub(super) async fn serve(
     drop(registration);
     for ban in live.end() {
         settle(&site.edge, ban).await;
+    }
+}
+
+/// Closes in order what is left open, unless it is to be abortive after all.
+async fn part(mut tls: Box<Tls>, live: &Live) {
+    let told = async {
+        if live.is_unframed() {
+            // TLS must not vouch for the end of a response that was cut.
+            farewell::close(tls.get_mut().0).await;
+        } else {
+            farewell::close(&mut *tls).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = live.abort().cancelled() => {}
+        () = told => {}
     }
 }
 
@@ -87,13 +114,13 @@ async fn settle(edge: &Edge, ban: BanProposal) {
     edge.gate.settle(ban);
 }
 
-/// A client's stream after TLS. In a box, since it is large and moves from future to future, each of
-/// which keeps room for it as long as the connection lives.
-type Tls = Box<TlsStream<Tapped<ClientStream, HelloEar>>>;
+/// A client's stream after TLS. Kept in a box, since it is large and moves from future to future,
+/// each of which has room for it as long as the connection lives.
+type Tls = TlsStream<Tapped<ClientStream, HelloEar>>;
 
 /// A connection whose handshake is done.
 struct Begun {
-    tls: Tls,
+    tls: Box<Tls>,
     /// What the client showed of itself so far.
     prints: Arc<ConnectionPrints>,
     /// Whom the peer's PROXY protocol header named.
@@ -125,7 +152,7 @@ async fn begin(
     peer: IpAddr,
     (site, service): (&Site, &Service),
     live: &Live,
-    shutdown: &CancellationToken,
+    ends: &Ends,
 ) -> Option<Begun> {
     let begun = timeout(
         service.limits.handshake_timeout,
@@ -134,7 +161,7 @@ async fn begin(
     let begun = tokio::select! {
         biased;
         () = live.abort().cancelled() => return None,
-        () = last_word(shutdown) => return None,
+        () = ends.last_word() => return None,
         begun = begun => begun.unwrap_or(Err(NotBegun::Timeout)),
     };
     begun
@@ -196,12 +223,13 @@ const CONNECTIONS_REFUSED: &str = "botguard_connections_refused_total";
 const HANDSHAKES_FAILED: &str = "botguard_handshakes_failed_total";
 
 async fn serve_http(
-    tls: Tls,
+    tls: Box<Tls>,
     limits: &Limits,
     exchange: Arc<Exchange>,
-    shutdown: &CancellationToken,
-) {
+    ends: &Ends,
+) -> (Left, Loan<Tls>) {
     let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+    let (tls, loan) = farewell::lend(tls);
     let live = Arc::clone(&exchange.live);
     let opening = OpeningEar::new(&exchange.prints);
     let service = service_fn(move |request| {
@@ -209,7 +237,7 @@ async fn serve_http(
         // hyper keeps room for it as long as the connection lives, and moves it several times.
         Box::pin(async move { Ok::<_, Infallible>(exchange.answer(request).await) })
     });
-    if http2 {
+    let left = if http2 {
         let io = TokioIo::new(Tapped::new(Tapped::new(tls, ControlFrames::new()), opening));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -227,8 +255,8 @@ async fn serve_http(
         let mut connection = Box::pin(connection);
         tokio::select! {
             biased;
-            () = drive(connection.as_mut(), limits, &live, shutdown) => {}
-            () = live.responses().look_after(limits.send_timeout) => {}
+            left = drive(connection.as_mut(), limits, &live, ends) => left,
+            () = live.responses().look_after(limits.send_timeout) => Left::Nothing,
         }
     } else {
         let watched = Watched::new(tls, Arc::clone(&live), limits.head, limits.header_timeout);
@@ -242,17 +270,18 @@ async fn serve_http(
             .serve_connection(io, service)
             .with_upgrades();
         let mut connection = Box::pin(connection);
-        drive(connection.as_mut(), limits, &live, shutdown).await;
-    }
+        drive(connection.as_mut(), limits, &live, ends).await
+    };
+    (left, loan)
 }
 
-/// Polls the connection to its end. Its drop, right after, closes the socket.
+/// Polls the connection to its end. Its drop, right after, gives the stream back.
 async fn drive<C: Connection>(
     mut connection: Pin<&mut C>,
     limits: &Limits,
     live: &Live,
-    shutdown: &CancellationToken,
-) {
+    ends: &Ends,
+) -> Left {
     let mut idle = pin!(sleep(limits.idle_timeout));
     let mut flush = pin!(sleep(Duration::ZERO));
     let mut begun_at_last_look = None;
@@ -260,12 +289,12 @@ async fn drive<C: Connection>(
     loop {
         tokio::select! {
             biased;
-            () = live.abort().cancelled() => return,
+            () = live.abort().cancelled() => return Left::Nothing,
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     http_errors::count(&error);
                 }
-                return;
+                return Left::Nothing;
             }
             // Placed after the connection: it has just written what it could of the response.
             () = live.ban_proposed(), if state != State::Flushing => {
@@ -273,21 +302,23 @@ async fn drive<C: Connection>(
                 flush.set(sleep(FLUSH_LIMIT));
                 connection.as_mut().graceful_shutdown();
             }
-            () = drain_begins(shutdown, live), if state == State::Serving => {
+            () = ends.drain_begins(live), if state == State::Serving => {
                 state = State::Draining;
                 idle.set(sleep(limits.header_timeout));
                 connection.as_mut().graceful_shutdown();
             }
+            // The drain begins before it is over, be it by a moment.
+            () = ends.over().cancelled(), if state == State::Draining => return Left::Open,
             () = flush.as_mut(), if state == State::Flushing => {
                 live.abort().cancel();
-                return;
+                return Left::Nothing;
             }
             () = idle.as_mut(), if state != State::Flushing => {
                 let begun = live.begun_if_idle();
                 match state {
                     // hyper waits for the client's part of the shutdown, and before all for its
                     // preface.
-                    State::Draining if begun.is_some() => return,
+                    State::Draining if begun.is_some() => return Left::Open,
                     State::Serving if begun.is_some() && begun == begun_at_last_look => {
                         state = State::Draining;
                         idle.set(sleep(limits.header_timeout));
@@ -303,25 +334,6 @@ async fn drive<C: Connection>(
     }
 }
 
-/// Ends when the connection is to take no further request. A client that has just connected is
-/// answered once: it would take an end before the first answer for a failure, and could not know that
-/// it may try again.
-async fn drain_begins(shutdown: &CancellationToken, live: &Live) {
-    shutdown.cancelled().await;
-    // Looked at whenever the connection was polled, which is when requests begin.
-    let begun = poll_fn(|_context| match live.has_begun() {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
-    });
-    let _begun_or_silent: Result<(), Elapsed> = timeout(LAST_WORD, begun).await;
-}
-
-/// Ends a while after the listener was shut: who came before it is still served.
-async fn last_word(shutdown: &CancellationToken) {
-    shutdown.cancelled().await;
-    sleep(LAST_WORD).await;
-}
-
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum State {
     Serving,
@@ -334,7 +346,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::UpgradeableConnection<TokioIo<Watched<Tls>>, S>
+impl<S> Connection for http1::UpgradeableConnection<TokioIo<Watched<Lent<Tls>>>, S>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -345,7 +357,11 @@ where
 }
 
 impl<S> Connection
-    for http2::Connection<TokioIo<Tapped<Tapped<Tls, ControlFrames>, OpeningEar>>, S, TokioExecutor>
+    for http2::Connection<
+        TokioIo<Tapped<Tapped<Lent<Tls>, ControlFrames>, OpeningEar>>,
+        S,
+        TokioExecutor,
+    >
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -374,10 +390,6 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1_024;
 
 /// Response bytes buffered for one HTTP/2 stream whose client does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1_024;
-
-/// How long a client that has connected may take to shake hands, and to ask for something, once the
-/// listener is shut.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long a response that earned a ban may take to be flushed, before its connection is closed
 /// abortively as well.

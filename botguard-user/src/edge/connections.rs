@@ -5,7 +5,8 @@
 //! a proxy tells the client's address as the connection begins, that one's source is counted too.
 //!
 //! A connection is closed abortively by its own task: cancelling `Live`'s abort token makes the
-//! task drop the socket, which then sends RST (see `stream`). [`Closed::done`] waits for that.
+//! task drop the socket, which then sends RST (see `stream`). [`Closed::done`] waits for that. At the
+//! end of a drain, all are closed in order (see `farewell`).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -34,6 +35,7 @@ pub struct Connections {
     /// Connections by source; none is kept at zero.
     sources: Mutex<HashMap<IpNet, usize>>,
     announcements: Announcements,
+    over: CancellationToken,
 }
 
 impl Connections {
@@ -86,7 +88,19 @@ impl Connections {
         self.close(&host_network(ip))
     }
 
-    /// Closes all, abortively; for the end of a drain.
+    /// Has all end in order, those as well that begin from here on; for the end of a drain. How many
+    /// there are.
+    pub fn end_all(&self) -> usize {
+        self.over.cancel();
+        self.count()
+    }
+
+    /// Cancelled when all are to end in order.
+    pub(super) const fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
+    /// Closes all, abortively.
     pub fn close_all(&self) -> Closed {
         let peers = self.peers.lock();
         let live = peers.values().flat_map(HashMap::values);
@@ -236,6 +250,7 @@ pub(super) struct Live {
     /// The one request that its stand-in asks to refuse, and why. The last of its connection.
     refusal: Mutex<Option<(u64, Violation)>>,
     switched: AtomicBool,
+    unframed: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
     responses: Responses,
 }
@@ -319,6 +334,16 @@ impl Live {
     /// Whether it was.
     pub(super) fn has_switched(&self) -> bool {
         self.switched.load(Ordering::Relaxed)
+    }
+
+    /// The client may take the connection's end for the end of a response (HTTP/1.0).
+    pub(super) fn answers_unframed(&self) {
+        self.unframed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it may.
+    pub(super) fn is_unframed(&self) -> bool {
+        self.unframed.load(Ordering::Relaxed)
     }
 
     /// How many requests have begun, if none is running.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -58,6 +58,9 @@ impl Exchange {
         let upgrade = tunnel::is_asked(&request).then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         let body = ArrivingBody::new(body, &parts);
+        if parts.version < Version::HTTP_11 {
+            self.live.answers_unframed();
+        }
         let client = (edge.trust.load()).client(self.peer, self.told, &parts.headers);
         if let Some(violation) = self.live.refusal_of(number) {
             return self.refuse(&parts, client, &violation.into());
@@ -202,7 +205,7 @@ impl Exchange {
                     rate_limit::set_where_absent(&mut head.headers, limit);
                 }
                 // The version is that of the upstream's connection; hyper sets the client's.
-                head.version = http::Version::HTTP_11;
+                head.version = Version::HTTP_11;
                 finisher.answered(AnsweredBy::Upstream, head.status);
                 Response::from_parts(head, ClientBody::from_upstream(body, finisher))
             }
@@ -234,7 +237,7 @@ impl Exchange {
         let (mut head, place) = response.into_parts();
         headers::to_client(&mut head.headers);
         tunnel::ask(&mut head.headers);
-        head.version = http::Version::HTTP_11;
+        head.version = Version::HTTP_11;
         finisher.answered(AnsweredBy::Upstream, head.status);
         self.live
             .becomes(Tunnel::new(client, (upstream, place), bytes_in, finisher));

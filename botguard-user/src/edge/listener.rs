@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Edge;
 use super::connection;
+use super::farewell;
 use super::framing::HeadLimits;
 use super::hosts::Hosts;
 use super::site::{Service, Site};
@@ -187,25 +188,40 @@ impl Listeners {
         self.0.clone()
     }
 
-    /// Accepts until `shutdown` is cancelled; then lets running requests end, for at most `drain`,
-    /// and closes what is left.
-    pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Duration) {
+    /// Accepts until `shutdown` is cancelled; then lets running requests end, for as long as `drain`
+    /// has it, and closes what is left in order.
+    pub async fn serve(self, edge: Edge, shutdown: CancellationToken, drain: Drain) {
         let tasks = TaskTracker::new();
         let connections = Arc::clone(&edge.connections);
         self.0.begin(edge, tasks.clone(), shutdown.clone());
         tasks.close();
         shutdown.cancelled().await;
         self.0.close();
-        if timeout(drain, tasks.wait()).await.is_err() {
-            let closed = connections.close_all();
-            tracing::warn!(
-                connections = closed.count(),
-                "the drain took too long; closing what is left"
-            );
-            closed.done().await;
-            tasks.wait().await;
+        let has_drained = tokio::select! {
+            biased;
+            () = tasks.wait() => true,
+            () = sleep(drain.longest) => false,
+            () = drain.cut_short.cancelled() => false,
+        };
+        if !has_drained {
+            let n_connections = connections.end_all();
+            tracing::warn!(n_connections, "the drain is over; closing what is left");
+            // Each is bounded by itself; a task that is kept from running would not be.
+            if timeout(2 * farewell::LIMIT, tasks.wait()).await.is_err() {
+                connections.close_all().done().await;
+                tasks.wait().await;
+            }
         }
     }
+}
+
+/// How long connections have once nobody accepts any more.
+#[derive(Debug)]
+pub struct Drain {
+    /// At most.
+    pub longest: Duration,
+    /// Cancelled when they have no more time.
+    pub cut_short: CancellationToken,
 }
 
 async fn accept(

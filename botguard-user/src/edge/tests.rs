@@ -32,8 +32,7 @@ use self::bodies::{Endless, data, fed};
 use super::Edge;
 use super::connections::Connections;
 use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
-use super::listener::Services;
-use super::listener::{Listeners, prepare};
+use super::listener::{Drain, Listeners, Services, prepare};
 use super::reserved::ReservedRoutes;
 use super::trust::Trust;
 use super::upstream::Upstreams;
@@ -46,6 +45,7 @@ mod banning;
 mod bodies;
 mod breaking;
 mod denying;
+mod draining;
 mod early_answers;
 mod forwarding;
 mod hostile_http2;
@@ -177,6 +177,7 @@ struct Running {
     /// Holds `cert.pem` and `key.pem`.
     directory: tempfile::TempDir,
     shutdown: CancellationToken,
+    cut_short: CancellationToken,
     served: JoinHandle<()>,
     client: Arc<ClientConfig>,
 }
@@ -248,7 +249,12 @@ async fn start_judged(
         connections: Arc::clone(&connections),
     };
     let shutdown = CancellationToken::new();
-    let served = tokio::spawn(listeners.serve(edge, shutdown.clone(), Duration::from_secs(10)));
+    let cut_short = CancellationToken::new();
+    let drain = Drain {
+        longest: Duration::from_secs(10),
+        cut_short: cut_short.clone(),
+    };
+    let served = tokio::spawn(listeners.serve(edge, shutdown.clone(), drain));
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap())
@@ -266,6 +272,7 @@ async fn start_judged(
         services,
         directory,
         shutdown,
+        cut_short,
         served,
         client: Arc::new(client),
     }
@@ -313,6 +320,14 @@ impl Running {
                 other => before.push(other),
             }
         }
+    }
+
+    /// Ends the drain, and with it all connections.
+    async fn cut_short(&mut self) {
+        self.shutdown.cancel();
+        self.cut_short.cancel();
+        (&mut self.served).await.unwrap();
+        assert_eq!(self.connections.count(), 0);
     }
 
     /// Stops the edge and returns all that the gate was told and not yet looked at.

@@ -8,13 +8,14 @@ use std::io;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::body::RequestBytes;
+use super::farewell::{self, Left};
 use super::finish::Finisher;
 use super::headers;
 use super::tap::{Ear, Tapped, Wants};
@@ -84,9 +85,15 @@ impl Tunnel {
         }
     }
 
-    /// Carries until both sides have closed, one breaks off, nothing moved for `idle_limit`, or
-    /// `abort` is cancelled. Finishes the request in every case.
-    pub(super) async fn carry(self, abort: &CancellationToken, idle_limit: Duration) {
+    /// Carries until both sides have closed, one breaks off, nothing moved for `idle_limit`, `over` is
+    /// cancelled, or `abort` is. Sides that would go on are told of the end, but for an abort. Finishes
+    /// the request in every case.
+    pub(super) async fn carry(
+        self,
+        abort: &CancellationToken,
+        over: &CancellationToken,
+        idle_limit: Duration,
+    ) -> Left {
         let Self {
             client,
             upstream,
@@ -95,32 +102,72 @@ impl Tunnel {
             mut finisher,
         } = self;
         let to_client = RequestBytes::default();
+        let mut sides = None;
+        let upgrades = (client, upstream);
         let ended = tokio::select! {
             biased;
-            () = abort.cancelled() => None,
-            () = idle(&from_client, &to_client, idle_limit) => None,
-            ended = join(client, upstream, &from_client, &to_client) => ended.ok(),
+            () = abort.cancelled() => Ended::Broken,
+            () = over.cancelled() => Ended::Cut,
+            () = idle(&from_client, &to_client, idle_limit) => Ended::Cut,
+            ended = join(upgrades, &mut sides, (&from_client, &to_client)) => match ended {
+                Ok(()) => Ended::Whole,
+                Err(_broken_off) => Ended::Broken,
+            },
         };
         finisher.sent_in_all(to_client.count());
-        if ended.is_some() {
+        if ended == Ended::Whole {
             finisher.complete();
         }
+        drop(finisher);
+        match (ended, sides) {
+            // It has not switched yet.
+            (Ended::Cut, None) => return Left::Open,
+            (Ended::Cut, Some(sides)) => Box::pin(part(sides, abort)).await,
+            (Ended::Whole | Ended::Broken, _) => {}
+        }
+        Left::Nothing
     }
 }
 
-/// The client's side is ready when its 101 is written, the application's at once.
+/// How it came to an end.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Ended {
+    /// By both sides.
+    Whole,
+    /// By one of them, or abortively.
+    Broken,
+    /// Though both sides would go on.
+    Cut,
+}
+
+/// A side that has left HTTP behind, whose bytes are counted.
+type Side = Tapped<TokioIo<Upgraded>, Count>;
+
+/// Puts both into `sides` and carries between them. The client's is ready when its 101 is written, the
+/// application's at once.
 async fn join(
-    client: OnUpgrade,
-    upstream: OnUpgrade,
-    from_client: &RequestBytes,
-    to_client: &RequestBytes,
+    (client, upstream): (OnUpgrade, OnUpgrade),
+    sides: &mut Option<(Side, Side)>,
+    (from_client, to_client): (&RequestBytes, &RequestBytes),
 ) -> io::Result<()> {
     let upgraded = timeout(UPGRADE_LIMIT, async { tokio::try_join!(client, upstream) });
     let (client, upstream) = upgraded.await?.map_err(io::Error::other)?;
-    let mut client = Tapped::new(TokioIo::new(client), Count(from_client.clone()));
-    let mut upstream = Tapped::new(TokioIo::new(upstream), Count(to_client.clone()));
-    copy_bidirectional(&mut client, &mut upstream).await?;
+    let (client, upstream) = sides.insert((
+        Tapped::new(TokioIo::new(client), Count(from_client.clone())),
+        Tapped::new(TokioIo::new(upstream), Count(to_client.clone())),
+    ));
+    copy_bidirectional(client, upstream).await?;
     Ok(())
+}
+
+/// Tells both sides of the end, unless it is to be abortive after all.
+async fn part((mut client, mut upstream): (Side, Side), abort: &CancellationToken) {
+    let told = async { tokio::join!(farewell::close(&mut client), farewell::close(&mut upstream)) };
+    tokio::select! {
+        biased;
+        () = abort.cancelled() => {}
+        ((), ()) = told => {}
+    }
 }
 
 /// Resolves when neither count has moved for `limit`.

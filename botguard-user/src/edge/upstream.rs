@@ -27,6 +27,7 @@ use super::signing_keys::SigningKeys;
 use crate::words::clock::Wall;
 
 mod balance;
+mod changeover;
 mod connect;
 mod core;
 mod endpoint;
@@ -41,7 +42,6 @@ mod replay;
 mod sending;
 mod settings;
 mod signature;
-mod succession;
 mod target;
 mod tasks;
 mod tls;
@@ -50,13 +50,13 @@ mod transfer;
 pub use super::headers::Forwarding;
 
 pub use self::core::{EndpointState, EndpointStatus};
+pub(super) use changeover::Changeover;
 pub use endpoint::{Endpoint, EndpointError, Place as EndpointPlace, Protocol};
 pub(super) use failure::{ResponseBroken, UpstreamFailure};
 pub use settings::{
     EjectSettings, HealthSettings, KeepAliveSettings, UpstreamError, UpstreamSettings,
     UpstreamTlsSettings,
 };
-pub(super) use succession::Succession;
 pub(super) use transfer::ResponseBody;
 
 use self::core::Core;

@@ -21,7 +21,7 @@ use botguard::edge::Edge;
 use botguard::edge::connections::Connections;
 use botguard::edge::gate::{Admission, Asks, Closing, Gate, RequestHead, Ticket};
 use botguard::edge::identity::KeyHasher;
-use botguard::edge::listener::{Listeners, prepare};
+use botguard::edge::listener::{Drain, Listeners, prepare};
 use botguard::edge::reserved::ReservedRoutes;
 use botguard::edge::trust::Trust;
 use botguard::edge::upstream::Upstreams;
@@ -195,7 +195,11 @@ async fn site(haste: Haste) -> Site {
         connections: Arc::new(Connections::default()),
     };
     let shutdown = CancellationToken::new();
-    tokio::spawn(listeners.serve(edge, shutdown.clone(), Duration::from_secs(1)));
+    let drain = Drain {
+        longest: Duration::from_secs(1),
+        cut_short: CancellationToken::new(),
+    };
+    tokio::spawn(listeners.serve(edge, shutdown.clone(), drain));
 
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();

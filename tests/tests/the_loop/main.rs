@@ -14,6 +14,7 @@ mod fixture;
 mod held_open;
 mod keys;
 mod killed;
+mod lingering;
 mod lists;
 mod log_mode;
 mod operator;

@@ -35,7 +35,7 @@ fn reduced(name: &str) -> Result<Host> {
 }
 
 /// Writes the configuration with `user`, and directories that botguard has to itself.
-fn set_up(host: &Host, change: impl Fn(String) -> String) -> Result<()> {
+pub(crate) fn set_up(host: &Host, change: impl Fn(String) -> String) -> Result<()> {
     host.configure(&Config::default())?;
     let directory = host.lab.directory();
     let text = fs::read_to_string(host.botguard.config())?;
@@ -76,7 +76,7 @@ fn capabilities(pid: i32) -> Result<[u64; 5]> {
     ])
 }
 
-fn daemon_pid(host: &Host) -> Result<i32> {
+pub(crate) fn daemon_pid(host: &Host) -> Result<i32> {
     let pid = ask_anyway(host)?["daemon"]["pid"].as_i64();
     Ok(i32::try_from(pid.context("a daemon runs")?)?)
 }
@@ -88,7 +88,7 @@ fn ask_anyway(host: &Host) -> Result<serde_json::Value> {
 }
 
 /// The child of the daemon.
-fn steward_of(daemon: i32) -> Result<i32> {
+pub(crate) fn steward_of(daemon: i32) -> Result<i32> {
     let children = fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children"))?;
     Ok(children.trim().parse()?)
 }

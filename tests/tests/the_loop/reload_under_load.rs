@@ -53,7 +53,7 @@ fn nobody_notices_two_hundred_reloads() -> Result<()> {
             asks.blocking_send(())?;
             told.blocking_recv().context("what was open has broken")?;
         }
-        if number == N_RELOADS / 4 {
+        if number == N_RELOADS / 2 {
             after_warming = resident_kib(&pid)?;
         }
         if let Some(child) = load.as_mut()
@@ -65,7 +65,7 @@ fn nobody_notices_two_hundred_reloads() -> Result<()> {
         }
     }
     let grown = resident_kib(&pid)?.saturating_sub(after_warming);
-    ensure!(grown < 8 * 1_024, "{grown} KiB more after the reloads");
+    ensure!(grown < 6 * 1_024, "{grown} KiB more after the reloads");
     if let Some(child) = load {
         all_succeeded(child)?;
         n_loads += 1;

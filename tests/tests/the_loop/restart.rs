@@ -117,7 +117,7 @@ fn a_takeover_loses_no_connection() -> Result<()> {
 }
 
 /// A WebSocket, an upload and a download, each in a world of its own, and what they are told by.
-struct LongLived {
+pub(crate) struct LongLived {
     asks: mpsc::Sender<()>,
     told: mpsc::Receiver<()>,
     downloaded: mpsc::Receiver<()>,
@@ -125,7 +125,7 @@ struct LongLived {
 }
 
 impl LongLived {
-    fn open(host: &Host) -> Result<Self> {
+    pub(crate) fn open(host: &Host) -> Result<Self> {
         let tls = host.certificate.client(&["http/1.1"]);
         let (asks, asked) = mpsc::channel(1);
         let (tells, mut told) = mpsc::channel(1);
@@ -148,7 +148,7 @@ impl LongLived {
     }
 
     /// Sends something both ways.
-    fn move_something(&mut self) -> Result<()> {
+    pub(crate) fn move_something(&mut self) -> Result<()> {
         self.asks.blocking_send(())?;
         self.told
             .blocking_recv()
@@ -156,7 +156,7 @@ impl LongLived {
     }
 
     /// Goes on until the download has ended, seconds later; then all end.
-    fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         wait::until("the download", Duration::from_secs(30), || {
             if let Err(error) = self.move_something() {
                 return Some(Err(error));

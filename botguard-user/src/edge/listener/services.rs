@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::{BindError, Inherited, Prepared, accept};
 use crate::edge::Edge;
 use crate::edge::site::{Served, Site};
-use crate::edge::upstream::{EndpointStatus, Succession, Upstream};
+use crate::edge::upstream::{Changeover, EndpointStatus, Upstream};
 
 /// The open listeners of a daemon.
 #[derive(Clone, Default)]
@@ -101,9 +101,9 @@ impl Services {
         let mut state = self.0.lock();
         let State { open, serving } = &mut *state;
         let mut old = std::mem::take(open);
-        let mut succession = Succession::of(in_force(&old));
+        let mut changeover = Changeover::of(in_force(&old));
         for mut prepared in prepared {
-            prepared.upstream = succession.settle(&prepared.upstream);
+            prepared.upstream = changeover.settle(&prepared.upstream);
             let place = (old.iter()).position(|open| open.served.bind == prepared.bind);
             if let Some(place) = place {
                 let kept = old.remove(place);
@@ -122,7 +122,7 @@ impl Services {
                 });
             }
         }
-        succession.end(&in_force(open));
+        changeover.end(&in_force(open));
         drop(state);
         for gone in &old {
             gone.stop.cancel();

@@ -20,6 +20,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
 use std::time::Duration;
 
 use nix::unistd::{Gid, close};
@@ -87,7 +88,8 @@ pub struct Steward {
     pin_dir: PathBuf,
     /// `None` once it has not answered: an answer that comes late is of another question.
     wire: Mutex<Option<Wire>>,
-    child: Mutex<Child>,
+    /// `None` only while it is dropped.
+    child: Mutex<Option<Child>>,
     /// As it said last.
     attachments: Mutex<Vec<Attachment>>,
     has_told_of_its_end: AtomicBool,
@@ -104,7 +106,7 @@ impl Steward {
         let steward = Self {
             pin_dir: pin_dir.to_owned(),
             wire: Mutex::new(Some(wire)),
-            child: Mutex::new(child),
+            child: Mutex::new(Some(child)),
             attachments: Mutex::default(),
             has_told_of_its_end: AtomicBool::new(false),
         };
@@ -120,7 +122,9 @@ impl Steward {
 
     /// Whether it is gone, or as good as. Logged once.
     pub(super) fn has_ended(&self) -> bool {
-        let is_gone = !matches!(self.child.lock().try_wait(), Ok(None));
+        let mut child = self.child.lock();
+        let is_gone = !matches!(child.as_mut().map(Child::try_wait), Some(Ok(None)));
+        drop(child);
         // Whoever has the lock is being answered, or will see.
         let is_silent = || self.wire.try_lock().is_some_and(|wire| wire.is_none());
         let has_ended = is_gone || is_silent();
@@ -189,6 +193,21 @@ impl Steward {
                 *place = None;
                 Err(KernelError::StewardEnded)
             }
+        }
+    }
+}
+
+impl Drop for Steward {
+    /// It ends as its wire is closed, and would be a zombie for as long as this process goes on. One
+    /// that hangs keeps nobody waiting.
+    fn drop(&mut self) {
+        drop(self.wire.get_mut().take());
+        let Some(mut child) = self.child.get_mut().take() else {
+            return;
+        };
+        let reaper = Builder::new().name("steward".to_owned());
+        if let Err(error) = reaper.spawn(move || child.wait()) {
+            tracing::debug!(%error, "the privileged helper is not waited for");
         }
     }
 }

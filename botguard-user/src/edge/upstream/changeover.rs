@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::Upstream;
 
 /// From the upstreams in force to those of a new configuration.
-pub(in crate::edge) struct Succession {
+pub(in crate::edge) struct Changeover {
     old: Vec<Arc<Upstream>>,
     /// Each new one, and what is in force for it.
     settled: Vec<(Arc<Upstream>, Arc<Upstream>)>,
 }
 
-impl Succession {
+impl Changeover {
     /// Begins with those that are in force now.
     pub(in crate::edge) const fn of(old: Vec<Arc<Upstream>>) -> Self {
         Self {
@@ -85,12 +85,12 @@ mod tests {
         let changed = app("endpoints = ['http://127.0.0.1:1']\nresolve = '1s'");
 
         // Two listeners that had one each, and are to have the same.
-        let mut succession = Succession::of(vec![Arc::clone(&old), Arc::clone(&other)]);
+        let mut changeover = Changeover::of(vec![Arc::clone(&old), Arc::clone(&other)]);
         for _ in 0..2 {
-            assert!(Arc::ptr_eq(&succession.settle(&new), &old));
-            assert!(Arc::ptr_eq(&succession.settle(&changed), &changed));
+            assert!(Arc::ptr_eq(&changeover.settle(&new), &old));
+            assert!(Arc::ptr_eq(&changeover.settle(&changed), &changed));
         }
-        succession.end(&[Arc::clone(&old), changed]);
+        changeover.end(&[Arc::clone(&old), changed]);
         assert!(!old.core.is_retired());
         assert!(other.core.is_retired());
     }
@@ -101,7 +101,7 @@ mod tests {
             let old = app("endpoints = ['http://127.0.0.1:1', 'http://b:2', 'http://c:3']");
             old.core.found(1, vec!["192.0.2.1:2".parse().unwrap()]);
             let new = app(&format!("endpoints = ['{endpoint}']"));
-            Succession::of(vec![old]).settle(&new);
+            Changeover::of(vec![old]).settle(&new);
             let targets = new.core.targets();
             let addresses: Vec<_> = (targets.iter())
                 .map(|target| target.address().to_string())
@@ -123,8 +123,8 @@ mod tests {
         let new = app("endpoints = ['http://127.0.0.1:1']");
         metrics::with_local_recorder(&recorder, || {
             old.core.publish();
-            let succession = Succession::of(vec![Arc::clone(&old)]);
-            succession.end(&[new]);
+            let changeover = Changeover::of(vec![Arc::clone(&old)]);
+            changeover.end(&[new]);
             // Its tasks may have one more turn.
             old.core.publish();
         });
