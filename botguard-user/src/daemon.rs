@@ -34,7 +34,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::prctl::set_dumpable;
+use nix::sys::prctl::{set_dumpable, set_thp_disable};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::task::{JoinError, JoinHandle};
@@ -139,6 +139,7 @@ pub enum Succession {
 /// Runs until SIGTERM or SIGINT, or until the next daemon takes over; then lets running requests
 /// end.
 pub fn run(loaded: Loaded, succession: Succession) -> Result<(), StartError> {
+    forgo_huge_pages();
     // While there is one thread.
     let inherited = Inherited::of_service_manager();
     let reduced = privileges::reduce(&loaded, succession, &inherited)?;
@@ -315,6 +316,16 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// The allocator asks for transparent huge pages, in which all of a connection's buffers are
+/// resident, also the halves that were never written: a quarter of what an idle connection takes.
+/// Without them a decision among a million principals takes up to a fifth longer, which is the
+/// smaller harm.
+fn forgo_huge_pages() {
+    if let Err(error) = set_thp_disable(true) {
+        tracing::debug!(%error, "huge pages stay as they are");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,5 +335,10 @@ mod tests {
         forbid_core_dumps().unwrap();
         assert!(!nix::sys::prctl::get_dumpable().unwrap());
         assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
+    }
+    #[test]
+    fn no_page_is_huge() {
+        forgo_huge_pages();
+        assert!(nix::sys::prctl::get_thp_disable().unwrap());
     }
 }
