@@ -44,6 +44,7 @@ impl Scene {
         command
             .env("SSL_CERT_FILE", &self.host.certificate.chain)
             .env("HOME", self.host.lab.directory())
+            .env("TMPDIR", self.host.lab.directory())
             .current_dir(self.host.lab.directory())
             .stdin(Stdio::null());
         command

@@ -139,6 +139,8 @@ impl Browser {
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("https://{EDGE_V4}:{PORT}{path}"))
             .env("HOME", profile.path())
+            // It is killed, and would leave its own there.
+            .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
