@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -239,6 +240,7 @@ impl Body for UpstreamBody {
             metrics::counter!("botguard_http_errors_total", "kind" => "slow_body").increment(1);
             return Poll::Ready(Some(Err(BodyError::TooSlow)));
         };
+        self.bytes.moved();
         match &frame {
             Some(Ok(frame)) => {
                 let data = frame.data_ref().map_or(0, Bytes::len);
@@ -277,6 +279,8 @@ struct Progress {
     broken: AtomicBool,
     too_slow: AtomicBool,
     answered: AtomicBool,
+    /// When the last of it came, in nanoseconds since boot.
+    moved: AtomicU64,
 }
 
 impl RequestBytes {
@@ -290,6 +294,16 @@ impl RequestBytes {
 
     pub(super) fn add(&self, bytes: usize) {
         self.0.count.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn moved(&self) {
+        let now = Monotonic::read().as_nanoseconds();
+        self.0.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// When it moved last, its end included; the boot where it never did.
+    pub(super) fn last_moved(&self) -> Monotonic {
+        Monotonic::from_boot(Duration::from_nanos(self.0.moved.load(Ordering::Relaxed)))
     }
 
     /// The client left in the middle of it, or framed it wrongly.

@@ -156,6 +156,42 @@ async fn an_application_that_does_not_read_is_to_blame() {
     assert!(held.recv().await.is_some());
 }
 
+/// The first byte is waited for from the end of the request's body, and from then on once.
+#[tokio::test]
+async fn the_first_byte_is_waited_for_since_the_body_s_last_progress() {
+    let (at, _) = scripted(|_| Some(b""), true).await;
+    let edge = start_with(&[at], "first_byte_timeout = '600ms'", "").await;
+    let request = |body: Fed| {
+        let request = Request::post("/").header("host", "localhost");
+        request.body(body).unwrap()
+    };
+    let (feed, body) = fed();
+    feed.send(data("all of it")).unwrap();
+    drop(feed);
+    let mut client = edge.http1().await;
+    let response = client.send_request(request(body));
+    let response = timeout(Duration::from_millis(1_000), response).await;
+    let response = response.expect("waited for twice").unwrap();
+    assert_eq!(response.status(), 504);
+
+    // Begun long before, and answered as soon as it has ended.
+    let at = upstream(async |request: Request<Incoming>| {
+        let whole = request.into_body().collect().await.unwrap().to_bytes();
+        Response::new(Full::new(whole))
+    });
+    let edge = start_with(&[at.await], "first_byte_timeout = '300ms'", "").await;
+    let (feed, body) = fed();
+    let mut client = edge.http1().await;
+    let response = tokio::spawn(client.send_request(request(body)));
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..40 {
+        ticks.tick().await;
+        feed.send(data("x")).unwrap();
+    }
+    drop(feed);
+    assert_eq!(response.await.unwrap().unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn an_endpoint_that_cannot_be_reached_is_left_alone_and_comes_back() {
     let (good, _) = scripted(|_| Some(OK), true).await;

@@ -16,6 +16,7 @@ use tokio::time::{Sleep, sleep};
 use super::failure::ResponseBroken;
 use super::target::Occupancy;
 use crate::edge::body::{BodyError, RequestBytes, UpstreamBody};
+use crate::words::clock::Monotonic;
 
 /// A request's body, as connections take it.
 pub(super) enum RequestBody {
@@ -79,6 +80,11 @@ impl Flow {
 
     pub(super) fn position(&self) -> Position {
         (self.bytes.count(), self.bytes.has_ended())
+    }
+
+    /// When it moved last.
+    pub(super) fn last_moved(&self) -> Monotonic {
+        self.bytes.last_moved()
     }
 
     pub(super) fn has_ended(&self) -> bool {
