@@ -83,8 +83,10 @@ impl Open {
                 .map(|frame| frame.map_err(|never| match never {})),
             Source::LetGo => Some(Err(ResponseBroken::Unread)),
         };
-        let frame = frame.map(|frame| frame.map(with_clean_trailers));
+        let frame = with_clean_trailers(frame);
         let ended = match &frame {
+            // hyper does not ask for anything after them.
+            Some(Ok(frame)) if frame.is_trailers() => self.completed(),
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 if let Some(finisher) = &mut self.finisher {
@@ -249,14 +251,15 @@ impl Body for UpstreamBody {
                     tee.see(data);
                 }
                 received.pace.arrived(data);
-                if received.incoming.is_end_stream() {
+                // hyper asks for nothing after trailers.
+                if frame.is_trailers() || received.incoming.is_end_stream() {
                     self.bytes.end();
                 }
             }
             Some(Err(_broken)) => self.bytes.break_off(),
             None => self.bytes.end(),
         }
-        Poll::Ready(frame.map(|frame| Ok(with_clean_trailers(frame?))))
+        Poll::Ready(with_clean_trailers(frame).map(|frame| frame.map_err(BodyError::from)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -341,13 +344,16 @@ impl RequestBytes {
 }
 
 /// `Botguard-*` fields are botguard's own word, and what a proxy says is the proxy's, in a trailer
-/// as in a header.
-fn with_clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
+/// as in a header. Trailers of which nothing is left are the end of the body.
+fn with_clean_trailers<E>(
+    frame: Option<Result<Frame<Bytes>, E>>,
+) -> Option<Result<Frame<Bytes>, E>> {
+    match frame?.map(Frame::into_trailers) {
+        Ok(Ok(mut trailers)) => {
             headers::clean_trailers(&mut trailers);
-            Frame::trailers(trailers)
+            (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
         }
-        Err(frame) => frame,
+        Ok(Err(frame)) => Some(Ok(frame)),
+        Err(error) => Some(Err(error)),
     }
 }

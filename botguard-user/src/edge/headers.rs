@@ -8,6 +8,10 @@ use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use serde::{Deserialize, Serialize};
 
+mod trailers;
+
+pub(super) use trailers::clean_trailers;
+
 /// What the upstream is told of the way of a request.
 pub(super) struct Way<'a> {
     pub(super) peer: IpAddr,
@@ -79,12 +83,6 @@ pub(super) fn to_client(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
         named.contains(name) || HOP_BY_HOP.contains(name) || is_own(name)
     });
-}
-
-/// Removes from trailers what they may not say: an application that reads them as header fields
-/// would believe it.
-pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_where(trailers, |name| is_own(name) || is_claim(&dashed(name)));
 }
 
 /// Whether it is a `Botguard-*` field.

@@ -55,6 +55,7 @@ mod printing;
 mod proxied;
 mod reloading;
 mod smuggling;
+mod trailers;
 mod upstream_failing;
 mod upstream_kinds;
 mod upstream_replays;

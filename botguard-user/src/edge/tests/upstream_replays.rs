@@ -41,7 +41,7 @@ async fn what_changes_nothing_is_sent_once_more_where_a_kept_connection_closes()
 }
 
 /// Waits for the connection of the first request to be kept.
-async fn kept(edge: &Running) {
+pub(super) async fn kept(edge: &Running) {
     let kept = timeout(PATIENCE, async {
         while edge.services.upstreams()[0].2[0].idle == 0 {
             tokio::task::yield_now().await;

@@ -221,7 +221,8 @@ impl Body for ResponseBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.moved = true;
-                if frame.is_none() {
+                // hyper asks for nothing after trailers.
+                if frame.as_ref().is_none_or(is_trailers) {
                     self.end();
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(ResponseBroken::Http)))
@@ -240,6 +241,10 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
+}
+
+fn is_trailers(frame: &Result<Frame<Bytes>, hyper::Error>) -> bool {
+    frame.as_ref().is_ok_and(Frame::is_trailers)
 }
 
 /// hyper does not ask a body of known length for its end, it drops it.
