@@ -118,6 +118,7 @@ impl From<&UpstreamFailure> for Problem {
         let (status, kind, title) = match failure {
             UpstreamFailure::Unreachable(_)
             | UpstreamFailure::Broken(_)
+            | UpstreamFailure::Malformed(_)
             | UpstreamFailure::NoUpgrade => (StatusCode::BAD_GATEWAY, "bad-gateway", "Bad gateway"),
             UpstreamFailure::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,

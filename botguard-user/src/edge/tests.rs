@@ -56,6 +56,7 @@ mod proxied;
 mod reloading;
 mod smuggling;
 mod trailers;
+mod upstream_answers;
 mod upstream_failing;
 mod upstream_kinds;
 mod upstream_replays;

@@ -31,6 +31,7 @@ mod connect;
 mod core;
 mod endpoint;
 mod failure;
+mod head;
 mod health;
 mod http2;
 mod names;

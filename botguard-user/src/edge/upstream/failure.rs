@@ -17,6 +17,8 @@ pub(in crate::edge) enum UpstreamFailure {
     NoUpgrade,
     #[error("the application broke off before its response")]
     Broken(#[source] hyper::Error),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     #[error("the application did not respond in time")]
     FirstByteTimeout,
     #[error("the application stopped reading the request's body")]
@@ -37,13 +39,22 @@ impl UpstreamFailure {
             Self::ConnectTimeout => "connect_timeout",
             Self::Busy => "busy",
             Self::NoUpgrade => "no_upgrade",
-            Self::Broken(_) => "broken",
+            Self::Broken(_) | Self::Malformed(_) => "broken",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::Stalled => "stalled",
             Self::ClientStalled => "client_stalled",
             Self::ClientBroke => "client_broke",
         }
     }
+}
+
+/// Why a response could be read in more than one way, or not at all. Blame: the upstream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(in crate::edge) enum Malformed {
+    #[error("the application's response has another transfer coding than chunked")]
+    TransferCoding,
+    #[error("the application's response has no single Content-Length")]
+    Length,
 }
 
 /// Why no connection could be made. Blame: the upstream, the network, or the configuration.

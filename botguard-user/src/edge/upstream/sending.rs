@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::connect::{Channel, Need};
 use super::endpoint::Protocol;
 use super::failure::UpstreamFailure;
+use super::head;
 use super::replay::{self, Fate, Replay};
 use super::target::{Age, Occupancy, Place, Target};
 use super::transfer::{Flow, RequestBody, ResponseBody};
@@ -82,7 +83,10 @@ impl Sending {
                 Channel::Http2(stream) => self.head(stream.sender.try_send_request(request)).await,
             };
             let mut error = match sent {
-                Ok(Ok(response)) => {
+                Ok(Ok(mut response)) => {
+                    if let Err(malformed) = head::settle(&mut response) {
+                        return Outcome::Failed(malformed.into());
+                    }
                     let occupancy = Occupancy { place, channel };
                     let flow = self.flow.clone();
                     return Outcome::Answered(
