@@ -3,7 +3,7 @@
 
 use http::Method;
 use http_body_util::{BodyExt as _, Empty};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::hostile_http2::{DATA, END_HEADERS, END_STREAM, HEADERS, block, frame};
@@ -150,4 +150,60 @@ async fn the_length_of_a_response_is_said_once_over_http2() {
     let six = ("content-length", "6");
     check(&[ok, five, six], "hello", (502, &[], "")).await;
     check(&[(":status", "204"), five], "", (204, &[], "")).await;
+}
+
+/// All that a client reads of the answer to one request.
+async fn read(edge: &Running) -> String {
+    let mut tls = edge.connect(b"http/1.1").await;
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    tls.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let ended = timeout(PATIENCE, tls.read_to_end(&mut answer)).await;
+    ended.expect("no end").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn heads_of_responses_may_be_large_and_not_any_size() {
+    let http1 = async |fields: &str| {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok");
+        read(&start(saying(answer).await).await).await
+    };
+    let http2 = async |bytes: usize| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = format!("h2c://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |_: Request<Incoming>| async move {
+                let response = Response::builder().header("x-large", "x".repeat(bytes));
+                Ok::<_, Infallible>(response.body(Empty::<Bytes>::new()).unwrap())
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ended = server.serve_connection(TokioIo::new(tcp), service).await;
+        });
+        read(&start_at(&[at], "", "", Trust::default()).await).await
+    };
+    let lines = |count: usize| "X-Line: y\r\n".repeat(count);
+    let large = |bytes: usize| format!("X-Large: {}\r\n", "x".repeat(bytes));
+    for answer in [
+        http1(&lines(99)).await,
+        http1(&lines(998)).await,
+        http1(&large(200_000)).await,
+        http2(15_000).await,
+        http2(17_000).await,
+        http2(200_000).await,
+    ] {
+        let head = &answer[..100];
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    }
+    for answer in [
+        http1(&lines(1_001)).await,
+        http1(&large(270_000)).await,
+        http1(&large(1_000_000)).await,
+        http2(270_000).await,
+    ] {
+        let head = &answer[..100];
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{head}");
+        assert!(answer.contains("256 KiB"), "{answer}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Why the application gave no response, or not the whole of it.
 
+use std::error::Error as _;
 use std::io;
 
 /// Why there is no response. Blame: the upstream, unless another is named.
@@ -32,6 +33,11 @@ pub(in crate::edge) enum UpstreamFailure {
 }
 
 impl UpstreamFailure {
+    /// What hyper says in place of a response.
+    pub(super) fn of(error: hyper::Error) -> Self {
+        Malformed::of(&error).map_or_else(|| Self::Broken(error), Self::Malformed)
+    }
+
     /// The label of `botguard_upstream_failures_total`.
     pub(in crate::edge) const fn kind(&self) -> &'static str {
         match self {
@@ -55,6 +61,22 @@ pub(in crate::edge) enum Malformed {
     TransferCoding,
     #[error("the application's response has no single Content-Length")]
     Length,
+    #[error("the head of the application's response is larger than 256 KiB or 1,000 lines")]
+    HeadTooLarge,
+    /// h2 does not tell these apart.
+    #[error("the application's response is malformed, or its head is larger than 256 KiB")]
+    Http2,
+}
+
+impl Malformed {
+    /// What hyper refused a response for, if that was it.
+    fn of(error: &hyper::Error) -> Option<Self> {
+        if error.is_parse_too_large() {
+            return Some(Self::HeadTooLarge);
+        }
+        let cause = error.source()?.downcast_ref::<h2::Error>()?;
+        cause.is_library().then_some(Self::Http2)
+    }
 }
 
 /// Why no connection could be made. Blame: the upstream, the network, or the configuration.

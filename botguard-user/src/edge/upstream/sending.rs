@@ -123,7 +123,7 @@ impl Sending {
                         self.replay.allows(fate, age)
                     });
                     let Some(again) = again else {
-                        return Outcome::Failed(UpstreamFailure::Broken(error.into_error()));
+                        return Outcome::Failed(UpstreamFailure::of(error.into_error()));
                     };
                     self.replay = Replay::Never;
                     match &channel {
