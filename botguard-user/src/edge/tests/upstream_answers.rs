@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::hostile_http2::{DATA, END_HEADERS, END_STREAM, HEADERS, block, frame};
+use super::hostile_http2::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame};
 use super::upstream_failing::{PATIENCE, read_head};
 use super::upstream_replays::refusing;
 use super::*;
@@ -205,5 +205,62 @@ async fn heads_of_responses_may_be_large_and_not_any_size() {
         let head = &answer[..100];
         assert!(answer.starts_with("HTTP/1.1 502 "), "{head}");
         assert!(answer.contains("256 KiB"), "{answer}");
+    }
+}
+
+/// The body of a response, if it is whole; hyper may drop the head with one that breaks off.
+async fn whole(response: impl Future<Output = hyper::Result<Response<Incoming>>>) -> Option<Bytes> {
+    let read = async {
+        Some(
+            response
+                .await
+                .ok()?
+                .into_body()
+                .collect()
+                .await
+                .ok()?
+                .to_bytes(),
+        )
+    };
+    timeout(PATIENCE, read).await.expect("no end")
+}
+
+/// RFC 9113 section 8.1: a response is complete with END_STREAM only, whatever the reset says.
+#[tokio::test]
+async fn a_stream_that_is_reset_before_its_end_is_a_response_that_broke_off() {
+    const NO_ERROR: [u8; 4] = [0; 4];
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let check = async |reset: Option<[u8; 4]>, ends: bool, sends: bool, expected: bool| {
+        let mut answer = frame(HEADERS, END_HEADERS, 1, &block(&[(":status", "200")]));
+        let last = if ends { END_STREAM } else { 0 };
+        answer.extend(frame(DATA, last, 1, b"part"));
+        if let Some(reason) = reset {
+            answer.extend(frame(RST_STREAM, 0, 1, &reason));
+        }
+        let answer: &[u8] = answer.leak();
+        for http2 in [false, true] {
+            let (at, _) = refusing(answer, usize::MAX).await;
+            let edge = start_at(&[at], "", "", Trust::default()).await;
+            let (feed, body) = fed();
+            // A request that goes on is what an early answer resets.
+            let open = sends.then_some(feed);
+            let found = if http2 {
+                let request = Request::post("https://localhost/").body(body).unwrap();
+                whole(edge.http2().await.send_request(request)).await
+            } else {
+                let request = Request::post("/").header("host", "localhost");
+                let request = request.body(body).unwrap();
+                whole(edge.http1().await.send_request(request)).await
+            };
+            let whole = expected.then_some(Bytes::from_static(b"part"));
+            assert_eq!(found, whole, "{reset:?} {ends} {sends} {http2}");
+            drop(open);
+        }
+    };
+    check(None, true, false, true).await;
+    for sends in [false, true] {
+        check(Some(NO_ERROR), true, sends, true).await;
+        check(Some(NO_ERROR), false, sends, false).await;
+        check(Some(CANCEL), false, sends, false).await;
     }
 }

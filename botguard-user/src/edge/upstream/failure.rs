@@ -112,6 +112,8 @@ impl From<ConnectError> for UpstreamFailure {
 pub(in crate::edge) enum ResponseBroken {
     #[error(transparent)]
     Http(#[from] hyper::Error),
+    #[error("the application reset the stream before the end of the response")]
+    Cut,
     #[error("nothing moved for longer than idle_timeout")]
     Idle,
     /// Blame: the client.

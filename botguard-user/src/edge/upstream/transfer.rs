@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
+use super::connect::Channel;
 use super::failure::ResponseBroken;
 use super::target::Occupancy;
 use crate::edge::body::{BodyError, RequestBytes, UpstreamBody};
@@ -172,6 +173,14 @@ impl ResponseBody {
         }
     }
 
+    /// Whether what hyper takes for the end over HTTP/2 is a reset with NO_ERROR in its place. A
+    /// response is complete with END_STREAM only, which such a reset may follow (RFC 9113 section
+    /// 8.1).
+    fn is_cut(&self) -> bool {
+        let channel = self.occupancy.as_ref().map(|held| &held.channel);
+        matches!(channel, Some(Channel::Http2(_))) && !self.incoming.is_end_stream()
+    }
+
     fn end(&mut self) {
         let Some(occupancy) = self.occupancy.take() else {
             return;
@@ -219,6 +228,7 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(None) if self.is_cut() => Poll::Ready(Some(Err(ResponseBroken::Cut))),
             Poll::Ready(frame) => {
                 self.moved = true;
                 // hyper asks for nothing after trailers.
