@@ -128,22 +128,44 @@ fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, TargetError> {
 }
 
 fn canonical(authority: &Authority) -> Result<String, TargetError> {
-    let host = authority.host();
-    if host.is_empty() || authority.as_str().contains('@') {
+    if authority.as_str().contains('@') {
         return Err(TargetError::Authority);
     }
-    let mut canonical = host.trim_end_matches('.').to_ascii_lowercase();
-    match authority.as_str()[host.len()..].strip_prefix(':') {
-        None | Some("" | "443") => {}
-        Some(port) => {
-            port.parse::<u16>()
-                .map_err(|_cause| TargetError::Authority)?;
-            canonical.push(':');
-            canonical.push_str(port);
-        }
+    let host = authority.host();
+    let name = host.strip_suffix('.').unwrap_or(host);
+    // Only the root of the DNS has an empty label (RFC 1035 section 2.3.1): without it, nothing may
+    // be left that an application could take for another name, or for none.
+    if name.split('.').any(str::is_empty) {
+        return Err(TargetError::Authority);
+    }
+    let mut canonical = name.to_ascii_lowercase();
+    let port = port(&authority.as_str()[host.len()..])?;
+    if port != DEFAULT_PORT {
+        canonical.push(':');
+        canonical.push_str(&port.to_string());
     }
     Ok(canonical)
 }
+
+/// Of what follows a host: nothing, or `:` and digits or none (RFC 3986 section 3.2.3).
+fn port(rest: &str) -> Result<u16, TargetError> {
+    let digits = match rest.strip_prefix(':') {
+        Some(digits) => digits,
+        None if rest.is_empty() => "",
+        None => return Err(TargetError::Authority),
+    };
+    match digits {
+        "" => Ok(DEFAULT_PORT),
+        // `parse` would take a sign as well.
+        _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (digits.parse()).map_err(|_too_large| TargetError::Authority)
+        }
+        _ => Err(TargetError::Authority),
+    }
+}
+
+/// Of `https`.
+const DEFAULT_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +220,35 @@ mod tests {
         check(Version::HTTP_11, "/", &["user@a.test"], None);
         check(Version::HTTP_11, "/", &["a.test:99999"], None);
         check(Version::HTTP_11, "/", &["a test"], None);
+        // One dot is the root of the DNS; a label is never empty.
+        check(Version::HTTP_11, "/", &["a.test.:443"], Some("a.test"));
+        check(
+            Version::HTTP_11,
+            "/",
+            &["a_b.c-d.test"],
+            Some("a_b.c-d.test"),
+        );
+        check(Version::HTTP_11, "/", &["."], None);
+        check(Version::HTTP_11, "/", &["..:443"], None);
+        check(Version::HTTP_11, "/", &["a.test.."], None);
+        check(Version::HTTP_11, "/", &["a..test"], None);
+        check(Version::HTTP_11, "/", &[".a.test"], None);
+        check(Version::HTTP_2, "https://./", &[], None);
+        // Behind the host there is a port or nothing.
+        check(Version::HTTP_11, "/", &["[::1]"], Some("[::1]"));
+        check(Version::HTTP_11, "/", &["[::1]:443"], Some("[::1]"));
+        check(Version::HTTP_11, "/", &["[::1]evil"], None);
+        check(Version::HTTP_11, "/", &["[::1].a.test"], None);
+        check(Version::HTTP_11, "/", &["a.test:"], Some("a.test"));
+        check(Version::HTTP_11, "/", &["a.test:0443"], Some("a.test"));
+        check(
+            Version::HTTP_11,
+            "/",
+            &["a.test:08443"],
+            Some("a.test:8443"),
+        );
+        check(Version::HTTP_11, "/", &["a.test:+443"], None);
+        check(Version::HTTP_11, "/", &["a.test:-1"], None);
     }
 
     #[test]
