@@ -77,7 +77,7 @@ impl Target {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(TargetError::Method(parts.method.clone()));
         }
-        if parts.headers.len() > limits.fields {
+        if n_fields(&parts.headers) > limits.fields {
             return Err(Violation::TooManyFields.into());
         }
         // h2 refuses lengths that differ only.
@@ -94,6 +94,14 @@ impl Target {
             path: normalise_path(parts.uri.path())?,
         })
     }
+}
+
+/// A browser may send each cookie in a field of its own over HTTP/2, where all of them are one
+/// field (RFC 9113 section 8.2.3); how long they are is limited with the head. Lines of HTTP/1
+/// were counted as they came.
+fn n_fields(headers: &HeaderMap) -> usize {
+    let crumbs = headers.get_all(header::COOKIE).iter().count();
+    headers.len() - crumbs.saturating_sub(1)
 }
 
 /// RFC 9112 section 3.2.2: the authority of an absolute target wins over `Host`. RFC 9113 section
@@ -269,6 +277,32 @@ mod tests {
             Some(Violation::UriTooLong),
         );
         check("https://a.test/", 3, Some(Violation::TooManyFields));
+    }
+
+    #[test]
+    fn crumbs_of_cookies_are_one_field() {
+        let check = |crumbs: usize, others: usize, is_too_much: bool| {
+            let mut request = Request::builder()
+                .version(Version::HTTP_2)
+                .uri("https://a.test/");
+            for _ in 0..crumbs {
+                request = request.header(header::COOKIE, "a=b");
+            }
+            for _ in 0..others {
+                request = request.header("a", "b");
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let error = Target::of(&parts, &LIMITS).err();
+            let expected = is_too_much.then(|| Violation::TooManyFields.into());
+            assert_eq!(error, expected, "{crumbs} {others}");
+        };
+        check(0, 2, false);
+        check(1, 1, false);
+        check(110, 0, false);
+        check(110, 1, false);
+        check(1, 2, true);
+        check(110, 2, true);
+        check(0, 3, true);
     }
 
     #[test]
