@@ -44,6 +44,7 @@ pub mod prints;
 
 mod denial;
 mod exchange;
+mod failing;
 pub mod forwarded;
 pub mod hosts;
 mod problem;
@@ -62,6 +63,7 @@ mod body;
 mod finish;
 mod login_name;
 mod pace;
+mod seldom;
 mod tee;
 mod unread;
 

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::body::{ClientBody, RequestBytes, UpstreamBody};
 use super::connections::Live;
 use super::denial;
+use super::failing;
 use super::finish::Finisher;
 use super::gate::{Asks, RefusedRequest, RequestHead};
 use super::headers::{self, PeerTrust, Way};
@@ -170,13 +171,22 @@ impl Exchange {
         let method = parts.method.clone();
         let bytes = body.bytes().clone();
         let sent = Monotonic::read();
-        let outcome = upstream.send(parts, body).await;
+        let mut asked = None;
+        let outcome = upstream.send(parts, body, &mut asked).await;
         bytes.answered();
         finisher.upstream_took(Monotonic::read().since(sent));
         match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 let Some(client) = passage.upgrade.filter(|_| tunnel::is_granted(&response)) else {
-                    let broken = problem::unasked_upgrade().response(Some(request_id));
+                    let failure = UpstreamFailure::UnaskedUpgrade;
+                    failing::tell(
+                        &failure,
+                        &upstream,
+                        asked.as_deref(),
+                        request_id,
+                        &mut finisher,
+                    );
+                    let broken = Problem::from(&failure).response(Some(request_id));
                     return own(broken, &method, finisher);
                 };
                 self.switch(client, response, bytes, finisher)
@@ -202,7 +212,13 @@ impl Exchange {
                 } else {
                     failure
                 };
-                count_failure(&failure);
+                failing::tell(
+                    &failure,
+                    &upstream,
+                    asked.as_deref(),
+                    request_id,
+                    &mut finisher,
+                );
                 own(
                     Problem::from(&failure).response(Some(request_id)),
                     &method,
@@ -280,12 +296,4 @@ fn own(response: Response<Bytes>, method: &Method, mut finisher: Finisher) -> Re
         finisher.complete();
     }
     response.map(|body| ClientBody::own(body, Some(finisher)))
-}
-
-fn count_failure(failure: &UpstreamFailure) {
-    tracing::debug!(
-        error = failure as &dyn std::error::Error,
-        "no response from the upstream"
-    );
-    metrics::counter!("botguard_upstream_failures_total", "kind" => failure.kind()).increment(1);
 }

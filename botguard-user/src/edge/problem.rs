@@ -118,7 +118,10 @@ impl From<&UpstreamFailure> for Problem {
         let (status, kind, title) = match failure {
             UpstreamFailure::Unreachable(_)
             | UpstreamFailure::Broken(_)
-            | UpstreamFailure::NoUpgrade => (StatusCode::BAD_GATEWAY, "bad-gateway", "Bad gateway"),
+            | UpstreamFailure::NoUpgrade
+            | UpstreamFailure::UnaskedUpgrade => {
+                (StatusCode::BAD_GATEWAY, "bad-gateway", "Bad gateway")
+            }
             UpstreamFailure::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service-unavailable",
@@ -159,15 +162,5 @@ pub(super) fn reserved_body() -> Problem {
         Kind::Own("payload-too-large"),
         "Payload too large",
         "Bodies under this prefix are short.",
-    )
-}
-
-/// The upstream switched protocols, which it was not asked to.
-pub(super) fn unasked_upgrade() -> Problem {
-    Problem::new(
-        StatusCode::BAD_GATEWAY,
-        Kind::Own("bad-gateway"),
-        "Bad gateway",
-        "the application switched protocols without being asked",
     )
 }

@@ -31,7 +31,9 @@ use tokio_util::sync::CancellationToken;
 use self::bodies::{Endless, Fed, data, fed};
 use super::Edge;
 use super::connections::Connections;
-use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
+use super::gate::{
+    Admission, BrokenBy, Closing, FailedUpstream, Gate, RefusedRequest, RequestHead, Ticket,
+};
 use super::listener::Services;
 use super::listener::{Listeners, prepare};
 use super::reserved::ReservedRoutes;
@@ -56,6 +58,7 @@ mod proxied;
 mod reloading;
 mod smuggling;
 mod upstream_failing;
+mod upstream_failures;
 mod upstream_kinds;
 mod upstream_replays;
 mod websocket;
@@ -63,11 +66,21 @@ mod websocket;
 /// What the gate was asked and told, in order.
 #[derive(Debug, PartialEq)]
 enum Event {
-    Admitted { path: String, authority: String },
+    Admitted {
+        path: String,
+        authority: String,
+    },
     Broken(BrokenBy),
+    Failed {
+        endpoint: Option<String>,
+        kind: &'static str,
+    },
     Finished(ResponseFacts),
     Refused(u16),
-    Settled { ban: BanProposal, open: usize },
+    Settled {
+        ban: BanProposal,
+        open: usize,
+    },
 }
 
 /// Denies and bans by path, and reports everything.
@@ -109,6 +122,14 @@ impl Gate for Recorder {
 
     fn broken_off(&self, _ticket: &mut Ticket, by: BrokenBy) {
         self.note(Event::Broken(by));
+    }
+
+    fn upstream_failed(&self, _ticket: &mut Ticket, failed: &FailedUpstream<'_>) {
+        assert_eq!(failed.upstream, "app");
+        self.note(Event::Failed {
+            endpoint: failed.endpoint.map(ToString::to_string),
+            kind: failed.kind,
+        });
     }
 
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {

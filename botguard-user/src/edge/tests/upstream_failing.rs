@@ -49,7 +49,7 @@ pub(super) async fn scripted(
     (address, n_requests)
 }
 
-async fn nobody() -> SocketAddr {
+pub(super) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }

@@ -15,6 +15,8 @@ pub(in crate::edge) enum UpstreamFailure {
     /// Blame: the configuration, which has the application speak HTTP/2 only.
     #[error("the application cannot be asked to switch protocols")]
     NoUpgrade,
+    #[error("the application switched protocols without being asked")]
+    UnaskedUpgrade,
     #[error("the application broke off before its response")]
     Broken(#[source] hyper::Error),
     #[error("the application did not respond in time")]
@@ -37,12 +39,18 @@ impl UpstreamFailure {
             Self::ConnectTimeout => "connect_timeout",
             Self::Busy => "busy",
             Self::NoUpgrade => "no_upgrade",
+            Self::UnaskedUpgrade => "unasked_upgrade",
             Self::Broken(_) => "broken",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::Stalled => "stalled",
             Self::ClientStalled => "client_stalled",
             Self::ClientBroke => "client_broke",
         }
+    }
+
+    /// Whether the blame is the client's.
+    pub(in crate::edge) const fn is_by_client(&self) -> bool {
+        matches!(self, Self::ClientStalled | Self::ClientBroke)
     }
 }
 
