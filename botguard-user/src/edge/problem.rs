@@ -104,14 +104,24 @@ const REGISTRY: &str = "https://iana.org/assignments/http-problem-types";
 
 impl From<&TargetError> for Problem {
     fn from(error: &TargetError) -> Self {
-        Self::new(
+        let problem = Self::new(
             error.status(),
             Kind::Own("malformed-request"),
             "Malformed request",
             error.to_string(),
-        )
+        );
+        match error {
+            TargetError::Method(_) => {
+                problem.with_field(header::ALLOW, HeaderValue::from_static(METHODS))
+            }
+            _ => problem,
+        }
     }
 }
+
+/// Of RFC 9110 and RFC 5789, but for those that are not served. What else there is, the application
+/// answers for itself.
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
 impl From<&UpstreamFailure> for Problem {
     fn from(failure: &UpstreamFailure) -> Self {
