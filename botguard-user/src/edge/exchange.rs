@@ -123,7 +123,7 @@ impl Exchange {
     /// What `parts` ask for, if it is one thing and served here.
     fn target(&self, parts: &Parts) -> Result<Target, TargetError> {
         let service = self.site.service();
-        let target = Target::of(parts, &service.limits.head)?;
+        let target = Target::of(parts, &service.limits.head, self.local)?;
         if let Some(place) = self.site.edge.gate.doubled_secret(parts) {
             return Err(TargetError::Doubled(place));
         }

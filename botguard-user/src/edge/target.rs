@@ -2,11 +2,14 @@
 //! authority and a decoded, dot-normalised path. What could be read in two ways is refused, not
 //! guessed: a filter and an application that disagree about a path are a hole.
 
+use std::net::SocketAddr;
+
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 
 use super::framing::{HeadLimits, Violation};
+use crate::words::address;
 use crate::words::route::{AmbiguousPath, normalise_path};
 
 /// Authority and path of a request.
@@ -70,10 +73,11 @@ impl TargetError {
 }
 
 impl Target {
-    /// Reads the head of a request. The limits are HTTP/1's, held here for HTTP/2 as well.
+    /// Reads the head of a request that came to `local`. The limits are HTTP/1's, held here for
+    /// HTTP/2 as well.
     ///
     /// Errors: [`TargetError`], the client's fault; answer with its status.
-    pub fn of(parts: &Parts, limits: &HeadLimits) -> Result<Self, TargetError> {
+    pub fn of(parts: &Parts, limits: &HeadLimits, local: SocketAddr) -> Result<Self, TargetError> {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(TargetError::Method(parts.method.clone()));
         }
@@ -90,7 +94,7 @@ impl Target {
             return Err(Violation::UriTooLong.into());
         }
         Ok(Self {
-            authority: authority(parts)?,
+            authority: authority(parts, local)?,
             path: normalise_path(parts.uri.path())?,
         })
     }
@@ -105,8 +109,10 @@ fn n_fields(headers: &HeaderMap) -> usize {
 }
 
 /// RFC 9112 section 3.2.2: the authority of an absolute target wins over `Host`. RFC 9113 section
-/// 8.3.1: `:authority` and `Host` of one request must agree.
-fn authority(parts: &Parts) -> Result<String, TargetError> {
+/// 8.3.1: `:authority` and `Host` of one request must agree. HTTP/1.0 need not name a host (RFC 9112
+/// section 3.2), and balancers' checks do not: then it is the address that they came to, as RFC 9112
+/// section 3.3 suggests.
+fn authority(parts: &Parts, local: SocketAddr) -> Result<String, TargetError> {
     let host = host_header(&parts.headers)?;
     let authority = match (parts.uri.authority(), host) {
         (Some(target), Some(host)) if parts.version == Version::HTTP_2 => {
@@ -118,6 +124,10 @@ fn authority(parts: &Parts) -> Result<String, TargetError> {
         }
         (Some(target), _) => target.clone(),
         (None, Some(host)) => host,
+        (None, None) if parts.version == Version::HTTP_10 => {
+            let local = SocketAddr::new(address::canonical(local.ip()), local.port());
+            Authority::try_from(local.to_string()).map_err(|_cause| TargetError::Authority)?
+        }
         (None, None) => return Err(TargetError::Authority),
     };
     canonical(&authority)
@@ -187,6 +197,10 @@ mod tests {
         fields: 2,
     };
 
+    fn of(parts: &Parts) -> Result<Target, TargetError> {
+        Target::of(parts, &LIMITS, "192.0.2.80:8443".parse().unwrap())
+    }
+
     #[test]
     fn authorities() {
         let check = |version, uri: &str, hosts: &[&str], expected: Option<&str>| {
@@ -195,9 +209,7 @@ mod tests {
                 request = request.header(header::HOST, *host);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let authority = Target::of(&parts, &LIMITS)
-                .ok()
-                .map(|target| target.authority);
+            let authority = of(&parts).ok().map(|target| target.authority);
             assert_eq!(authority.as_deref(), expected, "{uri} {hosts:?}");
         };
         check(Version::HTTP_11, "/", &["Example.COM"], Some("example.com"));
@@ -260,6 +272,34 @@ mod tests {
     }
 
     #[test]
+    fn http10_without_a_host_asks_for_the_address_that_it_came_to() {
+        let check = |version, host: Option<&str>, local: &str, expected: Option<&str>| {
+            let mut request = Request::builder().version(version).uri("/");
+            if let Some(host) = host {
+                request = request.header(header::HOST, host);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let target = Target::of(&parts, &LIMITS, local.parse().unwrap());
+            let authority = target.ok().map(|target| target.authority);
+            assert_eq!(
+                authority.as_deref(),
+                expected,
+                "{version:?} {host:?} {local}"
+            );
+        };
+        let (old, local) = (Version::HTTP_10, "192.0.2.80:8443");
+        check(old, None, local, Some("192.0.2.80:8443"));
+        check(old, None, "192.0.2.80:443", Some("192.0.2.80"));
+        check(old, None, "[2001:db8::1]:443", Some("[2001:db8::1]"));
+        check(old, None, "[::ffff:192.0.2.80]:443", Some("192.0.2.80"));
+        check(old, Some("a.test"), local, Some("a.test"));
+        check(old, Some("."), local, None);
+        check(old, Some(""), local, None);
+        check(Version::HTTP_11, None, local, None);
+        check(Version::HTTP_2, None, local, None);
+    }
+
+    #[test]
     fn heads_of_any_version_are_limited() {
         let check = |uri: &str, headers: usize, expected: Option<Violation>| {
             let mut request = Request::builder().version(Version::HTTP_2).uri(uri);
@@ -267,7 +307,7 @@ mod tests {
                 request = request.header("a", "b");
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let error = Target::of(&parts, &LIMITS).err();
+            let error = of(&parts).err();
             assert_eq!(error, expected.map(TargetError::Framing), "{uri} {headers}");
         };
         check("https://a.test/23456789?bcdefg", 2, None);
@@ -292,7 +332,7 @@ mod tests {
                 request = request.header("a", "b");
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let error = Target::of(&parts, &LIMITS).err();
+            let error = of(&parts).err();
             let expected = is_too_much.then(|| Violation::TooManyFields.into());
             assert_eq!(error, expected, "{crumbs} {others}");
         };
@@ -315,7 +355,7 @@ mod tests {
                 .body(())
                 .unwrap()
                 .into_parts();
-            assert_eq!(Target::of(&parts, &LIMITS).is_ok(), served);
+            assert_eq!(of(&parts).is_ok(), served);
         };
         check(Method::TRACE, false);
         check(Method::CONNECT, false);
