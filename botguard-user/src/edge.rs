@@ -46,6 +46,7 @@ pub mod prints;
 
 mod denial;
 mod exchange;
+mod failing;
 pub mod forwarded;
 pub mod hosts;
 mod problem;
@@ -64,6 +65,7 @@ mod body;
 mod finish;
 mod login_name;
 mod pace;
+mod seldom;
 mod tee;
 mod unread;
 mod unwanted;

@@ -22,7 +22,7 @@ pub use facts::{
 };
 pub use request::{
     ClientRecord, CloseRecord, HttpRecord, IdentityRecord, RequestRecord, SignalRecord,
-    TimingRecord, groups, microseconds,
+    TimingRecord, UpstreamFailureRecord, groups, microseconds,
 };
 
 /// Version of the form.
@@ -49,7 +49,7 @@ pub enum Event {
     /// A request ended, or has lasted for 60 s.
     Request(Box<RequestRecord>),
     /// A request ended whose record had been written before.
-    Close(CloseRecord),
+    Close(Box<CloseRecord>),
     /// Somebody changed something by command.
     Operator(OperatorRecord),
     /// A ban that a request earned took effect.

@@ -9,7 +9,9 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::audit::record::{LimitRecord, RequestRecord, StandingRecord, TrustRecord};
+use crate::audit::record::{
+    LimitRecord, RequestRecord, StandingRecord, TrustRecord, UpstreamFailureRecord,
+};
 use crate::audit::search::Found;
 use crate::engine::decision::{Action, Group, RouteThresholds};
 use crate::words::key::{KeyRuling, KeyState};
@@ -25,6 +27,8 @@ pub struct Explanation {
     pub request_id: String,
     /// What it asked: method, host and path.
     pub request: String,
+    /// Set where the upstream gave no response.
+    pub upstream_failure: Option<UpstreamFailureRecord>,
     /// Who asked.
     pub client: String,
     /// The contributions, by group.
@@ -134,6 +138,7 @@ impl Explanation {
             would: request.decision.would,
             reason: request.decision.reason.clone(),
             status: request.http.status,
+            upstream_failure: request.upstream_failure.clone(),
             enforcement: request.enforcement.as_ref().map(|ban| {
                 let durable = if ban.durable { "" } else { ", not on disk yet" };
                 let scope = ban.scope.name();

@@ -23,7 +23,7 @@ use self::in_flight::Requests;
 use self::request_id::RequestIds;
 use self::ticket::InFlight;
 use super::enforcer::{BanOutcome, Enforcer};
-use crate::audit::record::{BanRecord, Event};
+use crate::audit::record::{BanRecord, Event, UpstreamFailureRecord};
 use crate::audit::writer::AuditLog;
 use crate::challenge::Challenge;
 use crate::edge::gate::{BrokenBy, RequestHead};
@@ -86,6 +86,7 @@ struct Held {
     number: u64,
     in_flight: Arc<InFlight>,
     broken_off: Option<BrokenBy>,
+    upstream_failure: Option<UpstreamFailureRecord>,
 }
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -82,8 +83,10 @@ impl Open {
                 .map(|frame| frame.map_err(|never| match never {})),
             Source::LetGo => Some(Err(ResponseBroken::Unread)),
         };
-        let frame = frame.map(|frame| frame.map(with_clean_trailers));
+        let frame = with_clean_trailers(frame);
         let ended = match &frame {
+            // hyper does not ask for anything after them.
+            Some(Ok(frame)) if frame.is_trailers() => self.completed(),
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 if let Some(finisher) = &mut self.finisher {
@@ -240,6 +243,7 @@ impl Body for UpstreamBody {
             metrics::counter!("botguard_http_errors_total", "kind" => "slow_body").increment(1);
             return Poll::Ready(Some(Err(BodyError::TooSlow)));
         };
+        self.bytes.moved();
         match &frame {
             Some(Ok(frame)) => {
                 let data = frame.data_ref().map_or(0, Bytes::len);
@@ -248,14 +252,15 @@ impl Body for UpstreamBody {
                     tee.see(data);
                 }
                 received.pace.arrived(data);
-                if received.incoming.is_end_stream() {
+                // hyper asks for nothing after trailers.
+                if frame.is_trailers() || received.incoming.is_end_stream() {
                     self.bytes.end();
                 }
             }
             Some(Err(_broken)) => self.bytes.break_off(),
             None => self.bytes.end(),
         }
-        Poll::Ready(frame.map(|frame| Ok(with_clean_trailers(frame?))))
+        Poll::Ready(with_clean_trailers(frame).map(|frame| frame.map_err(BodyError::from)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -278,6 +283,8 @@ struct Progress {
     broken: AtomicBool,
     too_slow: AtomicBool,
     answered: AtomicBool,
+    /// When the last of it came, in nanoseconds since boot.
+    moved: AtomicU64,
 }
 
 impl RequestBytes {
@@ -291,6 +298,16 @@ impl RequestBytes {
 
     pub(super) fn add(&self, bytes: usize) {
         self.0.count.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn moved(&self) {
+        let now = Monotonic::read().as_nanoseconds();
+        self.0.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// When it moved last, its end included; the boot where it never did.
+    pub(super) fn last_moved(&self) -> Monotonic {
+        Monotonic::from_boot(Duration::from_nanos(self.0.moved.load(Ordering::Relaxed)))
     }
 
     /// The client left in the middle of it, or framed it wrongly.
@@ -328,13 +345,16 @@ impl RequestBytes {
 }
 
 /// `Botguard-*` fields are botguard's own word, and what a proxy says is the proxy's, in a trailer
-/// as in a header.
-fn with_clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
+/// as in a header. Trailers of which nothing is left are the end of the body.
+fn with_clean_trailers<E>(
+    frame: Option<Result<Frame<Bytes>, E>>,
+) -> Option<Result<Frame<Bytes>, E>> {
+    match frame?.map(Frame::into_trailers) {
+        Ok(Ok(mut trailers)) => {
             headers::clean_trailers(&mut trailers);
-            Frame::trailers(trailers)
+            (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
         }
-        Err(frame) => frame,
+        Ok(Err(frame)) => Some(Ok(frame)),
+        Err(error) => Some(Err(error)),
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::body::{ClientBody, RequestBytes, UpstreamBody};
 use super::connections::Live;
 use super::denial;
+use super::failing;
 use super::finish::Finisher;
 use super::framing::Violation;
 use super::framing::stand_in::first_of;
@@ -135,7 +136,7 @@ impl Exchange {
     /// What `parts` ask for, if it is one thing and served here.
     fn target(&self, parts: &Parts) -> Result<Target, TargetError> {
         let service = self.site.service();
-        let target = Target::of(parts, &service.limits.head)?;
+        let target = Target::of(parts, &service.limits.head, self.local)?;
         if let Some(place) = self.site.edge.gate.doubled_secret(parts) {
             return Err(TargetError::Doubled(place));
         }
@@ -183,13 +184,22 @@ impl Exchange {
         let method = parts.method.clone();
         let bytes = body.bytes().clone();
         let sent = Monotonic::read();
-        let outcome = upstream.send(parts, body).await;
+        let mut asked = None;
+        let outcome = upstream.send(parts, body, &mut asked).await;
         bytes.answered();
         finisher.upstream_took(Monotonic::read().since(sent));
         match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 let Some(client) = passage.upgrade.filter(|_| tunnel::is_granted(&response)) else {
-                    let broken = problem::unasked_upgrade().response(Some(request_id));
+                    let failure = UpstreamFailure::UnaskedUpgrade;
+                    failing::tell(
+                        &failure,
+                        &upstream,
+                        asked.as_deref(),
+                        request_id,
+                        &mut finisher,
+                    );
+                    let broken = Problem::from(&failure).response(Some(request_id));
                     return own(broken, &method, finisher);
                 };
                 self.switch(client, response, bytes, finisher)
@@ -215,7 +225,13 @@ impl Exchange {
                 } else {
                     failure
                 };
-                count_failure(&failure);
+                failing::tell(
+                    &failure,
+                    &upstream,
+                    asked.as_deref(),
+                    request_id,
+                    &mut finisher,
+                );
                 own(
                     Problem::from(&failure).response(Some(request_id)),
                     &method,
@@ -298,12 +314,4 @@ fn suited(mut response: Response<Bytes>, method: &Method) -> Response<Bytes> {
         (response.headers_mut()).insert(header::CONTENT_LENGTH, length.into());
     }
     response
-}
-
-fn count_failure(failure: &UpstreamFailure) {
-    tracing::debug!(
-        error = failure as &dyn std::error::Error,
-        "no response from the upstream"
-    );
-    metrics::counter!("botguard_upstream_failures_total", "kind" => failure.kind()).increment(1);
 }

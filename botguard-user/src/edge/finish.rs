@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::body::RequestBytes;
 use super::connections::Live;
-use super::gate::{BrokenBy, Closing, Ticket};
+use super::gate::{BrokenBy, Closing, FailedUpstream, Ticket};
 use super::site::Site;
 use super::tee::Tee;
 use crate::engine::facts::{AnsweredBy, Observation, ResponseFacts};
@@ -75,6 +75,13 @@ impl Finisher {
     /// The upstream took this long to its head, or to its failure.
     pub(super) const fn upstream_took(&mut self, time: Duration) {
         self.upstream = Some(time);
+    }
+
+    /// The upstream gave no response.
+    pub(super) fn upstream_failed(&mut self, failed: &FailedUpstream<'_>) {
+        if let Some(ticket) = &mut self.ticket {
+            self.site.edge.gate.upstream_failed(ticket, failed);
+        }
     }
 
     /// The application said this of the request, and is believed.

@@ -3,7 +3,7 @@
 //! Both are lists that each proxy appends to, so they are read from the right, and nothing an
 //! attacker wrote further left, unbalanced quotes included, can change what stands right of it.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::words::address::canonical;
 
@@ -53,7 +53,7 @@ pub fn client(hops: impl Iterator<Item = Hop>, trusted: impl Fn(IpAddr) -> bool)
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`, each also in
-/// quotes.
+/// quotes; or with an obfuscated port, `192.0.2.1:_port`.
 fn node(text: &[u8]) -> Hop {
     let text = text.trim_ascii();
     let text = text
@@ -67,14 +67,25 @@ fn node(text: &[u8]) -> Hop {
         .parse::<IpAddr>()
         .or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip()))
         .ok()
+        .or_else(|| bracketed(text))
         .or_else(|| {
-            text.strip_prefix('[')?
-                .strip_suffix(']')?
-                .parse::<Ipv6Addr>()
-                .ok()
-                .map(IpAddr::V6)
+            let host = without_obfuscated_port(text)?;
+            bracketed(host).or_else(|| host.parse::<Ipv4Addr>().ok().map(IpAddr::V4))
         });
     address.map_or(Hop::Opaque, |ip| Hop::Address(canonical(ip)))
+}
+
+fn bracketed(text: &str) -> Option<IpAddr> {
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+}
+
+/// What stands before `obfport` (RFC 7239 section 6): it hides the port, not the address.
+fn without_obfuscated_port(text: &str) -> Option<&str> {
+    let (host, port) = text.rsplit_once(':')?;
+    let name = port.strip_prefix('_')?;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (!name.is_empty() && name.bytes().all(is_allowed)).then_some(host)
 }
 
 /// Splits at a separator outside of quotes, from the right, leaving out empty elements (RFC 9110
@@ -173,6 +184,15 @@ mod tests {
             "proto=https;host=\"a,b;c\";for=192.0.2.1",
             Some("192.0.2.1"),
         );
+        // A port that is no number (section 6.3) says no less of the address.
+        check("for=\"198.51.100.1:_port\"", Some("198.51.100.1"));
+        check("for=\"[2001:db8::1]:_P.o-r_t\"", Some("2001:db8::1"));
+        check("for=\"198.51.100.1:_\"", None);
+        check("for=\"198.51.100.1:port\"", None);
+        check("for=\"198.51.100.1:_p,t\"", None);
+        check("for=\"2001:db8::1:_port\"", None);
+        check("for=\"[198.51.100.1]:_port\"", None);
+        check("for=\"unknown:_port\"", None);
         check("for=192.0.2.1, proto=https", None);
         check("for=unknown, for=10.0.0.1", Some("10.0.0.1"));
         check("for=192.0.2.1, for=\"evil", None);

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::observe::Observed;
 use super::prints::Prints;
+use super::upstream::Endpoint;
 use crate::engine::decision::{BanProposal, Denial, LimitState};
 use crate::engine::facts::{Observation, ResponseFacts};
 use crate::engine::policy::login::LoginRule;
@@ -27,6 +28,10 @@ pub trait Gate: Send + Sync + 'static {
     /// Told, before [`Gate::finish`], of a response that did not end by itself. Does nothing unless
     /// the implementation wants to record it.
     fn broken_off(&self, _ticket: &mut Ticket, _by: BrokenBy) {}
+
+    /// Told, before [`Gate::finish`], of a request that the upstream gave no response to, which is
+    /// answered 502, 503 or 504. Does nothing unless the implementation wants to record it.
+    fn upstream_failed(&self, _ticket: &mut Ticket, _failed: &FailedUpstream<'_>) {}
 
     /// What is kept of an application's signed word on a request, which the response facts then
     /// carry. Names have to become keyed hashes; without an implementation none is kept.
@@ -111,6 +116,17 @@ pub enum BrokenBy {
     Client,
     /// The upstream died after its head; the client's stream was broken off.
     Upstream,
+}
+
+/// An upstream that gave no response.
+#[derive(Debug)]
+pub struct FailedUpstream<'a> {
+    /// As the configuration names it.
+    pub upstream: &'a str,
+    /// Who had the request last; none where it was offered to nobody.
+    pub endpoint: Option<&'a Endpoint>,
+    /// As in `botguard_upstream_failures_total`.
+    pub kind: &'static str,
 }
 
 /// The answer.

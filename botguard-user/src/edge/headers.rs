@@ -8,6 +8,12 @@ use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use serde::{Deserialize, Serialize};
 
+use super::forwarded::{self, Hop};
+
+mod trailers;
+
+pub(super) use trailers::clean_trailers;
+
 /// What the upstream is told of the way of a request.
 pub(super) struct Way<'a> {
     pub(super) peer: IpAddr,
@@ -81,12 +87,6 @@ pub(super) fn to_client(headers: &mut HeaderMap) {
     });
 }
 
-/// Removes from trailers what they may not say: an application that reads them as header fields
-/// would believe it.
-pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_where(trailers, |name| is_own(name) || is_claim(&dashed(name)));
-}
-
 /// Whether it is a `Botguard-*` field.
 fn is_own(name: &HeaderName) -> bool {
     dashed(name).starts_with("botguard-")
@@ -131,23 +131,37 @@ fn named_hop_by_hop(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// An absent field that is asked for is set; a present one is a trusted proxy's by now: lists are
-/// appended to, whether asked for or not, so that both lists tell one way; the scheme and host that
-/// the proxy saw are kept.
+/// appended to, whether asked for or not, and one that did not come begins with the addresses of
+/// the one that did, so that both lists tell one way; the scheme and host that the proxy saw are
+/// kept.
 fn set_forwarding(headers: &mut HeaderMap, way: &Way<'_>) {
     let is_wanted = |style: Forwarding| [style, Forwarding::Both].contains(&way.forwarding);
     // An authority is visible ASCII, and so a header value: `target` parsed it.
     let host = HeaderValue::from_str(way.authority).ok();
-    if is_wanted(Forwarding::Forwarded) || headers.contains_key(header::FORWARDED) {
-        let client = match way.peer {
-            IpAddr::V4(ip) => format!("for={ip}"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
-        };
+    let came = [header::FORWARDED, X_FORWARDED_FOR].map(|name| headers.contains_key(name));
+    let hops = match came {
+        [true, false] => told(headers, &header::FORWARDED, |value| {
+            forwarded::forwarded(value).collect()
+        }),
+        [false, true] => told(headers, &X_FORWARDED_FOR, |value| {
+            forwarded::x_forwarded_for(value).collect()
+        }),
+        // None has begun, or each goes on by itself.
+        [false, false] | [true, true] => Vec::new(),
+    };
+    let begun = |came: bool| if came { &[][..] } else { &hops };
+    if is_wanted(Forwarding::Forwarded) || came[0] {
         // Quoted: a port's colon is no part of a token (RFC 7239 section 4).
-        let element = format!("{client};host=\"{}\";proto=https", way.authority);
-        append_to_list(headers, header::FORWARDED, &element);
+        let client = forwarded_for(way.peer);
+        let own = format!("{client};host=\"{}\";proto=https", way.authority);
+        let elements = begun(came[0]).iter().copied().map(forwarded_for);
+        let elements: Vec<_> = elements.chain([own]).collect();
+        append_to_list(headers, header::FORWARDED, &elements.join(", "));
     }
-    if is_wanted(Forwarding::XForwarded) || headers.contains_key(X_FORWARDED_FOR) {
-        append_to_list(headers, X_FORWARDED_FOR, &way.peer.to_string());
+    if is_wanted(Forwarding::XForwarded) || came[1] {
+        let elements = begun(came[1]).iter().chain([&way.peer]);
+        let elements: Vec<_> = elements.map(ToString::to_string).collect();
+        append_to_list(headers, X_FORWARDED_FOR, &elements.join(", "));
     }
     if is_wanted(Forwarding::XForwarded) {
         if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_PROTO) {
@@ -166,6 +180,31 @@ fn set_forwarding(headers: &mut HeaderMap, way: &Way<'_>) {
         _ => "1.1 botguard",
     };
     append_to_list(headers, header::VIA, via);
+}
+
+fn forwarded_for(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("for={ip}"),
+        IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
+    }
+}
+
+/// The addresses that a list tells of, the furthest first. One that does not say is the end: what
+/// stands left of it is not believed here either.
+fn told(headers: &HeaderMap, name: &HeaderName, read: fn(&[u8]) -> Vec<Hop>) -> Vec<IpAddr> {
+    let lines: Vec<_> = headers.get_all(name).iter().collect();
+    let hops = lines
+        .into_iter()
+        .rev()
+        .flat_map(|line| read(line.as_bytes()));
+    let mut addresses: Vec<_> = hops
+        .map_while(|hop| match hop {
+            Hop::Address(ip) => Some(ip),
+            Hop::Opaque => None,
+        })
+        .collect();
+    addresses.reverse();
+    addresses
 }
 
 /// Into one field, since applications are found that read only the first of several.
@@ -403,17 +442,86 @@ mod tests {
             &[],
             &[("forwarded", element), host, via, client, name, scheme],
         );
-        // A list that a trusted proxy began goes on, or it would tell of another way.
-        check(
+    }
+
+    /// Whichever of the lists a trusted proxy wrote.
+    #[test]
+    fn both_lists_tell_one_way() {
+        let check = |forwarding, fields: &[(&str, &str)], list: &str, elements: &str| {
+            let mut headers = map(fields);
+            let way = Way {
+                peer: "127.0.0.1".parse().unwrap(),
+                peer_trust: PeerTrust::Trusted,
+                authority: "a.test",
+                version: Version::HTTP_11,
+                forwarding,
+                own_cookie: None,
+            };
+            to_upstream(&mut headers, &way, Vec::new());
+            let told = |name: &str| headers.get_all(name).iter().collect::<Vec<_>>();
+            assert_eq!(told("x-forwarded-for"), [list], "{fields:?}");
+            let own = format!("{elements}for=127.0.0.1;host=\"a.test\";proto=https");
+            assert_eq!(told("forwarded"), [&*own], "{fields:?}");
+        };
+        let for_one = ("forwarded", "for=198.51.100.1;proto=http");
+        let one = ("x-forwarded-for", "198.51.100.1");
+        let asked = [Forwarding::XForwarded, Forwarding::Both];
+        for forwarding in asked {
+            check(
+                forwarding,
+                &[for_one],
+                "198.51.100.1, 127.0.0.1",
+                "for=198.51.100.1;proto=http, ",
+            );
+            // From one who does not say, nothing further off is to be believed.
+            check(
+                forwarding,
+                &[(
+                    "forwarded",
+                    "for=192.0.2.1, for=_x, for=\"[2001:db8::1]:1\"",
+                )],
+                "2001:db8::1, 127.0.0.1",
+                "for=192.0.2.1, for=_x, for=\"[2001:db8::1]:1\", ",
+            );
+            check(
+                forwarding,
+                &[("forwarded", "for=unknown")],
+                "127.0.0.1",
+                "for=unknown, ",
+            );
+        }
+        for forwarding in [Forwarding::Forwarded, Forwarding::Both] {
+            check(
+                forwarding,
+                &[one],
+                "198.51.100.1, 127.0.0.1",
+                "for=198.51.100.1, ",
+            );
+            let lines = [
+                ("x-forwarded-for", "192.0.2.1"),
+                ("x-forwarded-for", "2001:db8::1"),
+            ];
+            check(
+                forwarding,
+                &lines,
+                "192.0.2.1, 2001:db8::1, 127.0.0.1",
+                "for=192.0.2.1, for=\"[2001:db8::1]\", ",
+            );
+        }
+        // Where both came, each goes on as it is.
+        for forwarding in [
+            Forwarding::XForwarded,
             Forwarding::Forwarded,
-            &[("x-forwarded-for", "203.0.113.1")],
-            &[
-                ("forwarded", element),
-                host,
-                via,
-                ("x-forwarded-for", "203.0.113.1, 2001:db8::1"),
-            ],
-        );
+            Forwarding::Both,
+        ] {
+            check(
+                forwarding,
+                &[one, for_one],
+                "198.51.100.1, 127.0.0.1",
+                "for=198.51.100.1;proto=http, ",
+            );
+        }
+        check(Forwarding::Both, &[], "127.0.0.1", "");
     }
 
     #[test]

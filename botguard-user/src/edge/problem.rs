@@ -104,21 +104,35 @@ const REGISTRY: &str = "https://iana.org/assignments/http-problem-types";
 
 impl From<&TargetError> for Problem {
     fn from(error: &TargetError) -> Self {
-        Self::new(
+        let problem = Self::new(
             error.status(),
             Kind::Own("malformed-request"),
             "Malformed request",
             error.to_string(),
-        )
+        );
+        match error {
+            TargetError::Method(_) => {
+                problem.with_field(header::ALLOW, HeaderValue::from_static(METHODS))
+            }
+            _ => problem,
+        }
     }
 }
+
+/// Of RFC 9110 and RFC 5789, but for those that are not served. What else there is, the application
+/// answers for itself.
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
 impl From<&UpstreamFailure> for Problem {
     fn from(failure: &UpstreamFailure) -> Self {
         let (status, kind, title) = match failure {
             UpstreamFailure::Unreachable(_)
             | UpstreamFailure::Broken(_)
-            | UpstreamFailure::NoUpgrade => (StatusCode::BAD_GATEWAY, "bad-gateway", "Bad gateway"),
+            | UpstreamFailure::Malformed(_)
+            | UpstreamFailure::NoUpgrade
+            | UpstreamFailure::UnaskedUpgrade => {
+                (StatusCode::BAD_GATEWAY, "bad-gateway", "Bad gateway")
+            }
             UpstreamFailure::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service-unavailable",
@@ -159,15 +173,5 @@ pub(super) fn reserved_body() -> Problem {
         Kind::Own("payload-too-large"),
         "Payload too large",
         "Bodies under this prefix are short.",
-    )
-}
-
-/// The upstream switched protocols, which it was not asked to.
-pub(super) fn unasked_upgrade() -> Problem {
-    Problem::new(
-        StatusCode::BAD_GATEWAY,
-        Kind::Own("bad-gateway"),
-        "Bad gateway",
-        "the application switched protocols without being asked",
     )
 }

@@ -2,11 +2,14 @@
 //! authority and a decoded, dot-normalised path. What could be read in two ways is refused, not
 //! guessed: a filter and an application that disagree about a path are a hole.
 
+use std::net::SocketAddr;
+
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 
 use super::framing::{HeadLimits, Violation};
+use crate::words::address;
 use crate::words::route::{AmbiguousPath, normalise_path};
 
 /// Authority and path of a request.
@@ -70,14 +73,15 @@ impl TargetError {
 }
 
 impl Target {
-    /// Reads the head of a request. The limits are HTTP/1's, held here for HTTP/2 as well.
+    /// Reads the head of a request that came to `local`. The limits are HTTP/1's, held here for
+    /// HTTP/2 as well.
     ///
     /// Errors: [`TargetError`], the client's fault; answer with its status.
-    pub fn of(parts: &Parts, limits: &HeadLimits) -> Result<Self, TargetError> {
+    pub fn of(parts: &Parts, limits: &HeadLimits, local: SocketAddr) -> Result<Self, TargetError> {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(TargetError::Method(parts.method.clone()));
         }
-        if parts.headers.len() > limits.fields {
+        if n_fields(&parts.headers) > limits.fields {
             return Err(Violation::TooManyFields.into());
         }
         // h2 refuses lengths that differ only.
@@ -93,7 +97,7 @@ impl Target {
             return Err(Violation::UriTooLong.into());
         }
         Ok(Self {
-            authority: authority(parts)?,
+            authority: authority(parts, local)?,
             path: normalise_path(parts.uri.path())?,
         })
     }
@@ -119,9 +123,19 @@ fn list_bytes(parts: &Parts) -> usize {
 
 const FIELD_BYTES: usize = 32;
 
+/// A browser may send each cookie in a field of its own over HTTP/2, where all of them are one
+/// field (RFC 9113 section 8.2.3); how long they are is limited with the head. Lines of HTTP/1
+/// were counted as they came.
+fn n_fields(headers: &HeaderMap) -> usize {
+    let crumbs = headers.get_all(header::COOKIE).iter().count();
+    headers.len() - crumbs.saturating_sub(1)
+}
+
 /// RFC 9112 section 3.2.2: the authority of an absolute target wins over `Host`. RFC 9113 section
-/// 8.3.1: `:authority` and `Host` of one request must agree.
-fn authority(parts: &Parts) -> Result<String, TargetError> {
+/// 8.3.1: `:authority` and `Host` of one request must agree. HTTP/1.0 need not name a host (RFC 9112
+/// section 3.2), and balancers' checks do not: then it is the address that they came to, as RFC 9112
+/// section 3.3 suggests.
+fn authority(parts: &Parts, local: SocketAddr) -> Result<String, TargetError> {
     let host = host_header(&parts.headers)?;
     let authority = match (parts.uri.authority(), host) {
         (Some(target), Some(host)) if parts.version == Version::HTTP_2 => {
@@ -133,6 +147,10 @@ fn authority(parts: &Parts) -> Result<String, TargetError> {
         }
         (Some(target), _) => target.clone(),
         (None, Some(host)) => host,
+        (None, None) if parts.version == Version::HTTP_10 => {
+            let local = SocketAddr::new(address::canonical(local.ip()), local.port());
+            Authority::try_from(local.to_string()).map_err(|_cause| TargetError::Authority)?
+        }
         (None, None) => return Err(TargetError::Authority),
     };
     canonical(&authority)
@@ -151,22 +169,44 @@ fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, TargetError> {
 }
 
 fn canonical(authority: &Authority) -> Result<String, TargetError> {
-    let host = authority.host();
-    if host.is_empty() || authority.as_str().contains('@') {
+    if authority.as_str().contains('@') {
         return Err(TargetError::Authority);
     }
-    let mut canonical = host.trim_end_matches('.').to_ascii_lowercase();
-    match authority.as_str()[host.len()..].strip_prefix(':') {
-        None | Some("" | "443") => {}
-        Some(port) => {
-            port.parse::<u16>()
-                .map_err(|_cause| TargetError::Authority)?;
-            canonical.push(':');
-            canonical.push_str(port);
-        }
+    let host = authority.host();
+    let name = host.strip_suffix('.').unwrap_or(host);
+    // Only the root of the DNS has an empty label (RFC 1035 section 2.3.1): without it, nothing may
+    // be left that an application could take for another name, or for none.
+    if name.split('.').any(str::is_empty) {
+        return Err(TargetError::Authority);
+    }
+    let mut canonical = name.to_ascii_lowercase();
+    let port = port(&authority.as_str()[host.len()..])?;
+    if port != DEFAULT_PORT {
+        canonical.push(':');
+        canonical.push_str(&port.to_string());
     }
     Ok(canonical)
 }
+
+/// Of what follows a host: nothing, or `:` and digits or none (RFC 3986 section 3.2.3).
+fn port(rest: &str) -> Result<u16, TargetError> {
+    let digits = match rest.strip_prefix(':') {
+        Some(digits) => digits,
+        None if rest.is_empty() => "",
+        None => return Err(TargetError::Authority),
+    };
+    match digits {
+        "" => Ok(DEFAULT_PORT),
+        // `parse` would take a sign as well.
+        _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (digits.parse()).map_err(|_too_large| TargetError::Authority)
+        }
+        _ => Err(TargetError::Authority),
+    }
+}
+
+/// Of `https`.
+const DEFAULT_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +220,10 @@ mod tests {
         fields: 2,
     };
 
+    fn of(parts: &Parts) -> Result<Target, TargetError> {
+        Target::of(parts, &LIMITS, "192.0.2.80:8443".parse().unwrap())
+    }
+
     #[test]
     fn authorities() {
         let check = |version, uri: &str, hosts: &[&str], expected: Option<&str>| {
@@ -188,9 +232,7 @@ mod tests {
                 request = request.header(header::HOST, *host);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let authority = Target::of(&parts, &LIMITS)
-                .ok()
-                .map(|target| target.authority);
+            let authority = of(&parts).ok().map(|target| target.authority);
             assert_eq!(authority.as_deref(), expected, "{uri} {hosts:?}");
         };
         check(Version::HTTP_11, "/", &["Example.COM"], Some("example.com"));
@@ -221,6 +263,63 @@ mod tests {
         check(Version::HTTP_11, "/", &["user@a.test"], None);
         check(Version::HTTP_11, "/", &["a.test:99999"], None);
         check(Version::HTTP_11, "/", &["a test"], None);
+        // One dot is the root of the DNS; a label is never empty.
+        check(Version::HTTP_11, "/", &["a.test.:443"], Some("a.test"));
+        check(
+            Version::HTTP_11,
+            "/",
+            &["a_b.c-d.test"],
+            Some("a_b.c-d.test"),
+        );
+        check(Version::HTTP_11, "/", &["."], None);
+        check(Version::HTTP_11, "/", &["..:443"], None);
+        check(Version::HTTP_11, "/", &["a.test.."], None);
+        check(Version::HTTP_11, "/", &["a..test"], None);
+        check(Version::HTTP_11, "/", &[".a.test"], None);
+        check(Version::HTTP_2, "https://./", &[], None);
+        // Behind the host there is a port or nothing.
+        check(Version::HTTP_11, "/", &["[::1]"], Some("[::1]"));
+        check(Version::HTTP_11, "/", &["[::1]:443"], Some("[::1]"));
+        check(Version::HTTP_11, "/", &["[::1]evil"], None);
+        check(Version::HTTP_11, "/", &["[::1].a.test"], None);
+        check(Version::HTTP_11, "/", &["a.test:"], Some("a.test"));
+        check(Version::HTTP_11, "/", &["a.test:0443"], Some("a.test"));
+        check(
+            Version::HTTP_11,
+            "/",
+            &["a.test:08443"],
+            Some("a.test:8443"),
+        );
+        check(Version::HTTP_11, "/", &["a.test:+443"], None);
+        check(Version::HTTP_11, "/", &["a.test:-1"], None);
+    }
+
+    #[test]
+    fn http10_without_a_host_asks_for_the_address_that_it_came_to() {
+        let check = |version, host: Option<&str>, local: &str, expected: Option<&str>| {
+            let mut request = Request::builder().version(version).uri("/");
+            if let Some(host) = host {
+                request = request.header(header::HOST, host);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let target = Target::of(&parts, &LIMITS, local.parse().unwrap());
+            let authority = target.ok().map(|target| target.authority);
+            assert_eq!(
+                authority.as_deref(),
+                expected,
+                "{version:?} {host:?} {local}"
+            );
+        };
+        let (old, local) = (Version::HTTP_10, "192.0.2.80:8443");
+        check(old, None, local, Some("192.0.2.80:8443"));
+        check(old, None, "192.0.2.80:443", Some("192.0.2.80"));
+        check(old, None, "[2001:db8::1]:443", Some("[2001:db8::1]"));
+        check(old, None, "[::ffff:192.0.2.80]:443", Some("192.0.2.80"));
+        check(old, Some("a.test"), local, Some("a.test"));
+        check(old, Some("."), local, None);
+        check(old, Some(""), local, None);
+        check(Version::HTTP_11, None, local, None);
+        check(Version::HTTP_2, None, local, None);
     }
 
     #[test]
@@ -231,7 +330,7 @@ mod tests {
                 request = request.header("a", "b");
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let error = Target::of(&parts, &LIMITS).err();
+            let error = of(&parts).err();
             assert_eq!(error, expected.map(TargetError::Framing), "{uri} {headers}");
         };
         check("https://a.test/23456789?bcdefg", 2, None);
@@ -248,12 +347,38 @@ mod tests {
                 .uri("https://a.test/")
                 .header("a", "b".repeat(bytes));
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            Target::of(&parts, &LIMITS).err()
+            of(&parts).err()
         };
         let others = 5 * 32 + 7 + 3 + 7 + 5 + 10 + 6 + 5 + 1 + 1;
         assert_eq!(large(1_000 - others), None);
         let expected = Some(TargetError::Framing(Violation::HeadTooLarge));
         assert_eq!(large(1_001 - others), expected);
+    }
+
+    #[test]
+    fn crumbs_of_cookies_are_one_field() {
+        let check = |crumbs: usize, others: usize, is_too_much: bool| {
+            let mut request = Request::builder()
+                .version(Version::HTTP_2)
+                .uri("https://a.test/");
+            for _ in 0..crumbs {
+                request = request.header(header::COOKIE, "a=b");
+            }
+            for _ in 0..others {
+                request = request.header("a", "b");
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let error = of(&parts).err();
+            let expected = is_too_much.then(|| Violation::TooManyFields.into());
+            assert_eq!(error, expected, "{crumbs} {others}");
+        };
+        check(0, 2, false);
+        check(1, 1, false);
+        check(15, 0, false);
+        check(15, 1, false);
+        check(1, 2, true);
+        check(15, 2, true);
+        check(0, 3, true);
     }
 
     #[test]
@@ -266,7 +391,7 @@ mod tests {
                 .body(())
                 .unwrap()
                 .into_parts();
-            assert_eq!(Target::of(&parts, &LIMITS).is_ok(), served);
+            assert_eq!(of(&parts).is_ok(), served);
         };
         check(Method::TRACE, false);
         check(Method::CONNECT, false);

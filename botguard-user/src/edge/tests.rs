@@ -28,10 +28,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use self::bodies::{Endless, data, fed};
+use self::bodies::{Endless, Sendable, data, fed};
 use super::Edge;
 use super::connections::Connections;
-use super::gate::{Admission, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket};
+use super::gate::{
+    Admission, BrokenBy, Closing, FailedUpstream, Gate, RefusedRequest, RequestHead, Ticket,
+};
 use super::listener::{Drain, Listeners, Services, prepare};
 use super::reserved::ReservedRoutes;
 use super::trust::Trust;
@@ -56,7 +58,10 @@ mod printing;
 mod proxied;
 mod reloading;
 mod smuggling;
+mod trailers;
+mod upstream_answers;
 mod upstream_failing;
+mod upstream_failures;
 mod upstream_kinds;
 mod upstream_replays;
 mod websocket;
@@ -66,6 +71,7 @@ mod websocket;
 enum Event {
     Admitted { path: String, authority: String },
     Broken(BrokenBy),
+    Failed(Option<String>, &'static str),
     Finished(ResponseFacts),
     Refused(u16),
     Settled { ban: BanProposal, open: usize },
@@ -110,6 +116,12 @@ impl Gate for Recorder {
 
     fn broken_off(&self, _ticket: &mut Ticket, by: BrokenBy) {
         self.note(Event::Broken(by));
+    }
+
+    fn upstream_failed(&self, _ticket: &mut Ticket, failed: &FailedUpstream<'_>) {
+        assert_eq!(failed.upstream, "app");
+        let endpoint = failed.endpoint.map(ToString::to_string);
+        self.note(Event::Failed(endpoint, failed.kind));
     }
 
     fn finish(&self, ticket: Ticket, response: &ResponseFacts) -> Closing {
@@ -342,10 +354,6 @@ impl Running {
         rest
     }
 }
-
-/// A body that hyper's client can send.
-trait Sendable: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {}
-impl<B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static> Sendable for B {}
 
 /// An upstream that answers with `handler`.
 async fn upstream<F, B>(

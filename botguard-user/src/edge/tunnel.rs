@@ -25,9 +25,15 @@ use super::upstream::ResponseBody;
 pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_11
         && request.method() == Method::GET
-        && !request.headers().contains_key(header::CONTENT_LENGTH)
+        && has_no_length(request.headers())
         && !request.headers().contains_key(header::TRANSFER_ENCODING)
         && switches(request.headers())
+}
+
+/// A length of nothing is no body, as it is to what frames requests here.
+fn has_no_length(fields: &HeaderMap) -> bool {
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    lengths.all(|length| !length.is_empty() && length.as_bytes().iter().all(|digit| *digit == b'0'))
 }
 
 /// Whether the application agrees.
@@ -239,7 +245,13 @@ mod tests {
             ("upgrade", "h2c"),
         ];
         check(get.clone(), one, &twice, false);
-        let with_body = [asks[0], asks[1], ("content-length", "5")];
-        check(get, one, &with_body, false);
+        let of_length = |length| [asks[0], asks[1], ("content-length", length)];
+        check(get.clone(), one, &of_length("0"), true);
+        check(get.clone(), one, &of_length("00"), true);
+        check(get.clone(), one, &of_length("5"), false);
+        check(get.clone(), one, &of_length("10"), false);
+        check(get.clone(), one, &of_length(""), false);
+        let chunked = [asks[0], asks[1], ("transfer-encoding", "chunked")];
+        check(get, one, &chunked, false);
     }
 }

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::body::UpstreamBody;
+use super::seldom::Seldom;
 use super::signing_keys::SigningKeys;
 use crate::words::clock::Wall;
 
@@ -32,6 +33,7 @@ mod connect;
 mod core;
 mod endpoint;
 mod failure;
+mod head;
 mod health;
 mod http2;
 mod names;
@@ -105,6 +107,7 @@ pub(super) struct Upstream {
     settings: UpstreamSettings,
     keys: Option<SigningKeys>,
     observe: Observe,
+    failures: Seldom,
     /// Ends the tasks when the upstream is dropped.
     tasks: OnceLock<DropGuard>,
 }
@@ -163,6 +166,7 @@ impl Upstream {
             } else {
                 Observe::Ignored
             },
+            failures: Seldom::default(),
             tasks: OnceLock::new(),
         })
     }
@@ -170,6 +174,11 @@ impl Upstream {
     /// As in `[upstream.NAME]`.
     pub(super) fn name(&self) -> &str {
         &self.core.common.upstream
+    }
+
+    /// How often the log was told of its failures.
+    pub(super) const fn failures(&self) -> &Seldom {
+        &self.failures
     }
 
     /// How each of its endpoints stands.
@@ -207,11 +216,12 @@ impl Upstream {
 
     /// Sends a request with its final header fields and waits for the head of the response. One
     /// that has an `Upgrade` field goes over HTTP/1.1, with that field and `Connection` as they
-    /// are.
+    /// are. Whoever has it, or had it last, is set in `asked`.
     pub(super) async fn send(
         &self,
         head: Parts,
         body: UpstreamBody,
+        asked: &mut Option<Arc<Endpoint>>,
     ) -> Result<Response<ResponseBody>, UpstreamFailure> {
         self.start();
         let targets = self.targets().await;
@@ -248,10 +258,9 @@ impl Upstream {
                 break;
             };
             let place = self.place(&targets, chosen, &tried, need).await;
-            match sending
-                .send(place.ok_or(UpstreamFailure::Busy)?, request)
-                .await
-            {
+            let place = place.ok_or(UpstreamFailure::Busy)?;
+            *asked = Some(Arc::clone(&place.target().endpoint));
+            match sending.send(place, request).await {
                 Outcome::Answered(response) => return Ok(response),
                 Outcome::Failed(failure) => return Err(failure),
                 Outcome::NotSent(unsent) => {

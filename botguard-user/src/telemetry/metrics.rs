@@ -67,7 +67,7 @@ const EDGE: [(&str, &str); 11] = [
     ),
     (
         "botguard_upstream_failures_total",
-        "Requests that the upstream failed, by kind.",
+        "Requests that the upstream failed, by upstream and kind.",
     ),
     (
         "botguard_upstream_replays_total",

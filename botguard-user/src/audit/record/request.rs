@@ -49,6 +49,9 @@ pub struct RequestRecord {
     /// The ban that this request earned its source, if any.
     pub enforcement: Option<EnforcementRecord>,
     pub timing: TimingRecord,
+    /// Only of a request that the upstream gave no response to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream_failure: Option<UpstreamFailureRecord>,
 }
 
 /// How a request ended that had lasted so long that its record was written before.
@@ -78,6 +81,20 @@ pub struct CloseRecord {
     /// The login that it tried, on a route that reads them.
     #[serde(default)]
     pub login: Option<LoginRecord>,
+    /// As in the request's record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream_failure: Option<UpstreamFailureRecord>,
+}
+
+/// An upstream that gave no response.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UpstreamFailureRecord {
+    /// As the configuration names it.
+    pub upstream: String,
+    /// The endpoint that had the request last; none where it was offered to nobody.
+    pub endpoint: Option<String>,
+    /// What went wrong, as in `botguard_upstream_failures_total`: `broken`, `unreachable`, ….
+    pub kind: String,
 }
 
 /// Who sent it, by address.

@@ -121,6 +121,7 @@ pub(crate) fn request(request_id: &str) -> RequestRecord {
             upstream_us: None,
             total_us: 250.0,
         },
+        upstream_failure: None,
     }
 }
 
@@ -142,6 +143,8 @@ fn the_worked_example_is_written_to_the_digit() {
     ] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
+    // Only where there is one; who reads an older log misses nothing.
+    assert!(!line.contains("upstream_failure"), "{line}");
     assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
 }
 
@@ -215,6 +218,12 @@ fn every_field_is_documented() {
     let mut sample = request("r1");
     sample.http.broken_off = Some("client".to_owned());
     sample.decision.unrecordable = true;
+    let failure = UpstreamFailureRecord {
+        upstream: "app".to_owned(),
+        endpoint: Some("http://127.0.0.1:3000".to_owned()),
+        kind: "broken".to_owned(),
+    };
+    sample.upstream_failure = Some(failure.clone());
     sample.decision.limit = Some(LimitRecord {
         name: "key".to_owned(),
         unit: crate::engine::decision::LimitUnit::Requests,
@@ -290,7 +299,7 @@ fn every_field_is_documented() {
             reason: "test".to_owned(),
             until: Some(Wall::from_unix_ms(0).to_string()),
         }),
-        Event::Close(CloseRecord {
+        Event::Close(Box::new(CloseRecord {
             request_id: "r1".to_owned(),
             status: 200,
             bytes_in: 0,
@@ -301,7 +310,8 @@ fn every_field_is_documented() {
             answered_by: Some(AnsweredBy::Upstream),
             observation: Some(observation),
             login: Some(login),
-        }),
+            upstream_failure: Some(failure),
+        })),
         Event::Drops(DropsRecord {
             rule: "automatic".to_owned(),
             packets: 1,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Explanation;
-use crate::audit::record::LimitRecord;
+use crate::audit::record::{LimitRecord, UpstreamFailureRecord};
 use crate::engine::decision::{Action, Group, LimitUnit, RouteThresholds};
 use crate::words::key::{KeyRuling, KeyStanding};
 use crate::words::plain::Plain;
@@ -15,6 +15,9 @@ impl fmt::Display for Explanation {
         let status =
             (self.status).map_or_else(|| "not ended yet".to_owned(), |it| format!("status {it}"));
         writeln!(f, "            {}, {status}", Plain(&self.request))?;
+        if let Some(failure) = &self.upstream_failure {
+            writeln!(f, "upstream    {}", Plain(&failure_text(failure)))?;
+        }
         writeln!(f, "client      {}", Plain(&self.client))?;
         for group in &self.groups {
             let name = name(group.group);
@@ -151,6 +154,14 @@ fn limit_text(limit: &LimitRecord) -> String {
 }
 
 /// What the operator decided about the key: `pinned, 5/s at most, mode log at most`.
+fn failure_text(failure: &UpstreamFailureRecord) -> String {
+    let (upstream, kind) = (&failure.upstream, &failure.kind);
+    match &failure.endpoint {
+        Some(endpoint) => format!("{upstream} at {endpoint} gave no response: {kind}"),
+        None => format!("{upstream} gave no response: {kind}"),
+    }
+}
+
 fn ruling_text(ruling: &KeyRuling) -> String {
     let standing = match ruling.standing {
         KeyStanding::Earned => "judged by its reputation",

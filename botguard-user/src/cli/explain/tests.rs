@@ -3,7 +3,7 @@
 use super::*;
 use crate::audit::record::{
     AuthenticationRecord, BanScope, EnforcementRecord, Event, Record, SignalRecord, Timestamp,
-    VERSION, tests::request,
+    UpstreamFailureRecord, VERSION, tests::request,
 };
 use crate::engine::decision::LimitUnit;
 use crate::words::clock::Wall;
@@ -46,6 +46,26 @@ without network    0.75 → throttle
 changed by  one group less that is shown above with a milder band
 ";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn an_upstream_that_gave_no_response_is_named() {
+    let check = |endpoint: Option<&str>, expected: &str| {
+        let mut failed = request("r1");
+        failed.upstream_failure = Some(UpstreamFailureRecord {
+            upstream: "app".to_owned(),
+            endpoint: endpoint.map(ToOwned::to_owned),
+            kind: "broken".to_owned(),
+        });
+        let text = Explanation::of(&found(failed)).to_string();
+        let expected = format!("status 403\nupstream    {expected}\nclient ");
+        assert!(text.contains(&expected), "{text}");
+    };
+    check(
+        Some("http://127.0.0.1:3000"),
+        "app at http://127.0.0.1:3000 gave no response: broken",
+    );
+    check(None, "app gave no response: broken");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::in_flight::Recorded;
 use super::ticket::{self, Ending, InFlight};
 use super::{Held, Pipeline, headers, waiting};
-use crate::audit::record::{Event, FactsRecord};
+use crate::audit::record::{CloseRecord, Event, FactsRecord, UpstreamFailureRecord};
 use crate::edge::gate::{
-    Admission, Asks, BrokenBy, Closing, Gate, RefusedRequest, RequestHead, Ticket,
+    Admission, Asks, BrokenBy, Closing, FailedUpstream, Gate, RefusedRequest, RequestHead, Ticket,
 };
 use crate::edge::observe::Observed;
 use crate::engine::decision::{BanProposal, Decision, Denial, Reason};
@@ -74,6 +74,7 @@ impl Gate for Pipeline {
                 number: self.requests.begin(Arc::clone(&in_flight)),
                 in_flight,
                 broken_off: None,
+                upstream_failure: None,
             })),
         }
     }
@@ -81,6 +82,16 @@ impl Gate for Pipeline {
     fn broken_off(&self, ticket: &mut Ticket, by: BrokenBy) {
         if let Some(held) = ticket.0.downcast_mut::<Held>() {
             held.broken_off = Some(by);
+        }
+    }
+
+    fn upstream_failed(&self, ticket: &mut Ticket, failed: &FailedUpstream<'_>) {
+        if let Some(held) = ticket.0.downcast_mut::<Held>() {
+            held.upstream_failure = Some(UpstreamFailureRecord {
+                upstream: failed.upstream.to_owned(),
+                endpoint: failed.endpoint.map(ToString::to_string),
+                kind: failed.kind.to_owned(),
+            });
         }
     }
 
@@ -101,6 +112,7 @@ impl Gate for Pipeline {
             number,
             in_flight,
             broken_off,
+            upstream_failure,
         } = *held;
         let recorded = self.requests.end(number);
         let (observed, n_principals) = {
@@ -132,14 +144,16 @@ impl Gate for Pipeline {
                 Event::Request(Box::new(in_flight.into_record(&Ending {
                     response,
                     broken_off,
+                    upstream_failure,
                     ban: ban.as_ref(),
                     observed,
                     interaction,
                 })))
             }
-            Recorded::Partially => {
-                Event::Close(in_flight.close_record(response, broken_off, observed))
-            }
+            Recorded::Partially => Event::Close(Box::new(CloseRecord {
+                upstream_failure,
+                ..in_flight.close_record(response, broken_off, observed)
+            })),
         };
         self.audit.record(Wall::read(), event);
         ban.map_or(Closing::Keep, Closing::Ban)

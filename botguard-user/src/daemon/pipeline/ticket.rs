@@ -10,7 +10,7 @@ use http::{Method, Version};
 use super::{Settling, View};
 use crate::audit::record::{
     ClientRecord, CloseRecord, DecisionRecord, EnforcementRecord, FactsRecord, HttpRecord,
-    IdentityRecord, RequestRecord, TimingRecord, Told, groups,
+    IdentityRecord, RequestRecord, TimingRecord, Told, UpstreamFailureRecord, groups,
 };
 use crate::edge::gate::{BrokenBy, RefusedRequest};
 use crate::edge::identity::KeyHasher;
@@ -53,6 +53,7 @@ pub(super) struct InFlight {
 pub(super) struct Ending<'a> {
     pub(super) response: &'a ResponseFacts,
     pub(super) broken_off: Option<BrokenBy>,
+    pub(super) upstream_failure: Option<UpstreamFailureRecord>,
     pub(super) ban: Option<&'a BanProposal>,
     /// When the engine was told of it.
     pub(super) observed: Option<Monotonic>,
@@ -96,6 +97,7 @@ impl InFlight {
         let mut record = self.clone().into_record(&Ending {
             response: &so_far,
             broken_off: None,
+            upstream_failure: None,
             ban: None,
             observed: None,
             interaction: None,
@@ -123,6 +125,7 @@ impl InFlight {
             answered_by: Some(response.answered_by),
             observation: response.observation.as_ref().map(Into::into),
             login: response.login.as_ref().map(Into::into),
+            upstream_failure: None,
         }
     }
 
@@ -168,6 +171,7 @@ impl InFlight {
             enforcement: (ban.map(EnforcementRecord::of_ban))
                 .or_else(|| Some(EnforcementRecord::of_pair(pair_ban?, &self.facts))),
             timing: TimingRecord::of(self.elapsed, response),
+            upstream_failure: ending.upstream_failure.clone(),
             http: HttpRecord {
                 path: self.facts.path.to_string(),
                 query: self.facts.query.to_string(),
@@ -228,6 +232,7 @@ pub(super) fn refused_record(
         },
         enforcement: None,
         timing: TimingRecord::of(Duration::ZERO, &response),
+        upstream_failure: None,
         http: HttpRecord {
             path: head.path,
             query: head.query,

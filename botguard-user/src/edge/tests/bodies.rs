@@ -8,6 +8,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::channel::{Channel, Sender};
 
+/// A body that hyper's client can send.
+pub(super) trait Sendable:
+    Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static
+{
+}
+impl<B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static> Sendable for B {}
+
 /// A body that is fed as the test goes on, and ends when its sender is dropped.
 pub(super) fn fed() -> (Sender<Bytes>, Channel<Bytes>) {
     Channel::new(MAX_WAITING)

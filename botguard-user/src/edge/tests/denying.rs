@@ -74,6 +74,28 @@ async fn raw(request: &[u8]) -> (u16, Vec<Event>) {
     (status, edge.stop().await)
 }
 
+/// RFC 9110 section 15.5.6 demands `Allow`.
+#[tokio::test]
+async fn a_method_that_is_not_served_is_told_which_are() {
+    let check = async |method: &str, allowed: Option<&str>| {
+        let edge = start(ok().await).await;
+        let mut client = edge.http1().await;
+        let request = get("/").method(method).body(Empty::<Bytes>::new()).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        let told = response.headers().get("allow");
+        let told = told.map(|value| value.to_str().unwrap());
+        assert_eq!(told, allowed, "{method}");
+        assert_eq!(response.status() == 405, allowed.is_some(), "{method}");
+    };
+    let allowed = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+    check("TRACE", Some(allowed)).await;
+    for method in allowed.split(", ") {
+        check(method, None).await;
+    }
+    // What others know and botguard does not is the application's to judge.
+    check("PROPFIND", None).await;
+}
+
 #[tokio::test]
 async fn malformed_requests_are_refused_and_never_forwarded() {
     let check = async |request: &str, status: u16| {

@@ -127,3 +127,39 @@ async fn hosts_that_are_not_served() {
     check(&refusing, "c.test", 421).await;
     check(&refusing, "b.test", 421).await;
 }
+
+/// As HAProxy's `option httpchk` asks by default.
+#[tokio::test]
+async fn a_check_that_names_no_host_is_one_for_an_unknown_host() {
+    let check = async |lines: &str, version: &str, expected: &str| {
+        let at = upstream(async |request: Request<Incoming>| {
+            let host = request.headers()["host"].clone();
+            Response::new(http_body_util::Full::new(Bytes::from_owner(host)))
+        })
+        .await;
+        let edge = start_with(&[at], "", lines).await;
+        let mut tls = edge.connect(b"http/1.1").await;
+        let sent = format!("OPTIONS / HTTP/{version}\r\nConnection: close\r\n\r\n");
+        tls.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _end: std::io::Result<usize> = tls.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(
+            answer.get(9..12),
+            Some(expected),
+            "{lines} {version}: {answer}"
+        );
+        let host = format!("\r\n\r\n{}", edge.address);
+        assert_eq!(answer.ends_with(&host), expected == "200", "{answer}");
+    };
+    check("", "1.0", "200").await;
+    check("hosts = ['a.test']", "1.0", "200").await;
+    check(
+        "hosts = ['127.0.0.1']\nunknown_host = 'refuse'",
+        "1.0",
+        "200",
+    )
+    .await;
+    check("hosts = ['a.test']\nunknown_host = 'refuse'", "1.0", "421").await;
+    check("", "1.1", "400").await;
+}

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
+use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Empty, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -49,7 +50,7 @@ pub(super) async fn scripted(
     (address, n_requests)
 }
 
-async fn nobody() -> SocketAddr {
+pub(super) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }
@@ -154,6 +155,42 @@ async fn an_application_that_does_not_read_is_to_blame() {
     assert_eq!(response.unwrap().status(), 504);
     assert_eq!(answered(&edge.finished().await.0).1, 504);
     assert!(held.recv().await.is_some());
+}
+
+/// The first byte is waited for from the end of the request's body, and from then on once.
+#[tokio::test]
+async fn the_first_byte_is_waited_for_since_the_body_s_last_progress() {
+    let (at, _) = scripted(|_| Some(b""), true).await;
+    let edge = start_with(&[at], "first_byte_timeout = '2s'", "").await;
+    let request = |body: Channel<Bytes>| {
+        let request = Request::post("/").header("host", "localhost");
+        request.body(body).unwrap()
+    };
+    let (mut feed, body) = fed();
+    feed.send(data("all of it")).await.unwrap();
+    drop(feed);
+    let mut client = edge.http1().await;
+    let response = client.send_request(request(body));
+    let response = timeout(Duration::from_millis(3_900), response).await;
+    let response = response.expect("waited for twice").unwrap();
+    assert_eq!(response.status(), 504);
+
+    // Begun long before, and answered as soon as it has ended.
+    let at = upstream(async |request: Request<Incoming>| {
+        let whole = request.into_body().collect().await.unwrap().to_bytes();
+        Response::new(Full::new(whole))
+    });
+    let edge = start_with(&[at.await], "first_byte_timeout = '2s'", "").await;
+    let (mut feed, body) = fed();
+    let mut client = edge.http1().await;
+    let response = tokio::spawn(client.send_request(request(body)));
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..30 {
+        ticks.tick().await;
+        feed.send(data("x")).await.unwrap();
+    }
+    drop(feed);
+    assert_eq!(response.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn what_changes_nothing_is_sent_once_more_where_a_kept_connection_closes()
 }
 
 /// Waits for the connection of the first request to be kept.
-async fn kept(edge: &Running) {
+pub(super) async fn kept(edge: &Running) {
     let kept = timeout(PATIENCE, async {
         while edge.services.upstreams()[0].2[0].idle == 0 {
             tokio::task::yield_now().await;
@@ -66,7 +66,7 @@ async fn nothing_is_sent_three_times() {
 
 /// An application that speaks HTTP/2, and answers the requests of its first `n` connections with
 /// the frames of `refusal`, the others with 200; and how many requests it has had.
-async fn refusing(refusal: &'static [u8], n: usize) -> (String, Arc<AtomicUsize>) {
+pub(super) async fn refusing(refusal: &'static [u8], n: usize) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("h2c://{}", listener.local_addr().unwrap());
     let n_requests = Arc::new(AtomicUsize::new(0));

@@ -92,6 +92,24 @@ async fn carries_both_ways_and_is_finished_once() {
     assert_eq!(edge.stop().await, []);
 }
 
+/// As some clients write it that have one way to say how long a body is.
+#[tokio::test]
+async fn a_length_of_nothing_is_no_body() {
+    let mut edge = start(agreeing().await).await;
+    let request = get("/chat")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("content-length", "0")
+        .body(Empty::new());
+    let mut client = edge.upgradeable().await;
+    let mut response = client.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut socket = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+    echoes(&mut socket, b"one").await;
+    socket.shutdown().await.unwrap();
+    assert_eq!(answered(&edge.finished().await.0).1, 101);
+}
+
 #[tokio::test]
 async fn other_protocols_are_not_asked_for() {
     let mut edge = start(agreeing().await).await;

@@ -109,7 +109,11 @@ async fn http1<T>(io: T) -> Result<Channel, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(MAX_HEAD_LINES)
+        .max_header_size(MAX_HEAD_BYTES as usize)
+        .handshake(TokioIo::new(io))
+        .await?;
     // Ends when its sender is dropped, and with the application's end of it.
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -118,3 +122,10 @@ where
     });
     Ok(Channel::Http1(sender))
 }
+
+/// Bytes of a response's head: far more than clients take.
+pub(super) const MAX_HEAD_BYTES: u32 = 256 * 1_024;
+
+/// Its lines over HTTP/1.1, for which room is made while it is parsed. HTTP/2 counts 32 bytes more
+/// for each (RFC 9113 section 6.5.2).
+const MAX_HEAD_LINES: usize = 1_000;

@@ -128,7 +128,8 @@ impl FromStr for Endpoint {
             None => return Err(malformed()),
         };
         let host = authority.host().trim_matches(['[', ']']);
-        if host.is_empty() || port == 0 {
+        // `Uri` takes brackets in the middle of a host too, and `Authority` does not.
+        if host.is_empty() || host.contains(['[', ']']) || port == 0 {
             return Err(malformed());
         }
         let place = host.parse::<IpAddr>().map_or_else(
@@ -224,6 +225,7 @@ mod tests {
         check("http://:80");
         check("http://a:");
         check("http://a:0");
+        check("http://0[a]");
         check("http://a:65536");
         check("http://a/path");
         check("http://a/?q");

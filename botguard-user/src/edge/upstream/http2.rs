@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
+use super::connect::MAX_HEAD_BYTES;
 use super::failure::ConnectError;
 use super::transfer::RequestBody;
 use crate::words::clock::Monotonic;
@@ -123,6 +124,7 @@ where
         .initial_connection_window_size(STREAM_WINDOW_BYTES * MAX_STREAMS)
         .initial_max_send_streams(NOT_SETTLED)
         .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(MAX_HEAD_BYTES)
         .handshake(TokioIo::new(io))
         .await?;
     while connection.current_max_send_streams() == NOT_SETTLED {

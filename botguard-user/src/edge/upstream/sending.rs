@@ -14,9 +14,11 @@ use tokio::time::timeout;
 use super::connect::{Channel, Need};
 use super::endpoint::Protocol;
 use super::failure::UpstreamFailure;
+use super::head;
 use super::replay::{self, Fate, Replay};
 use super::target::{Age, Occupancy, Place, Target};
 use super::transfer::{Flow, RequestBody, ResponseBody};
+use crate::words::clock::Monotonic;
 
 /// How a request is sent.
 pub(super) struct Sending {
@@ -81,7 +83,10 @@ impl Sending {
                 Channel::Http2(stream) => self.head(stream.sender.try_send_request(request)).await,
             };
             let mut error = match sent {
-                Ok(Ok(response)) => {
+                Ok(Ok(mut response)) => {
+                    if let Err(malformed) = head::settle(&mut response) {
+                        return Outcome::Failed(malformed.into());
+                    }
                     let occupancy = Occupancy { place, channel };
                     let flow = self.flow.clone();
                     return Outcome::Answered(
@@ -118,7 +123,7 @@ impl Sending {
                         self.replay.allows(fate, age)
                     });
                     let Some(again) = again else {
-                        return Outcome::Failed(UpstreamFailure::Broken(error.into_error()));
+                        return Outcome::Failed(UpstreamFailure::of(error.into_error()));
                     };
                     self.replay = Replay::Never;
                     match &channel {
@@ -147,21 +152,16 @@ impl Sending {
         response: impl Future<Output = Answer>,
     ) -> Result<Answer, UpstreamFailure> {
         let mut response = std::pin::pin!(response);
-        let Times {
-            first_byte, idle, ..
-        } = self.times;
-        let mut seen = self.flow.position();
+        let began = Monotonic::read();
+        let mut wait = self.limit();
         loop {
-            let limit = if self.flow.has_ended() {
-                first_byte
-            } else {
-                first_byte.min(idle)
-            };
-            if let Ok(answer) = timeout(limit, &mut response).await {
+            if let Ok(answer) = timeout(wait, &mut response).await {
                 return Ok(answer);
             }
-            let position = self.flow.position();
-            if position == seen {
+            // What moved since the wait began has had only a part of its time.
+            let since = began.max(self.flow.last_moved());
+            wait = self.limit().saturating_sub(Monotonic::read().since(since));
+            if wait.is_zero() {
                 return Err(if self.flow.has_ended() {
                     UpstreamFailure::FirstByteTimeout
                 } else if self.flow.waits_for_client() {
@@ -170,7 +170,18 @@ impl Sending {
                     UpstreamFailure::Stalled
                 });
             }
-            seen = position;
+        }
+    }
+
+    /// How long nothing may move.
+    fn limit(&self) -> Duration {
+        let Times {
+            first_byte, idle, ..
+        } = self.times;
+        if self.flow.has_ended() {
+            first_byte
+        } else {
+            first_byte.min(idle)
         }
     }
 }

@@ -13,9 +13,11 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
+use super::connect::Channel;
 use super::failure::ResponseBroken;
 use super::target::Occupancy;
 use crate::edge::body::{BodyError, RequestBytes, UpstreamBody};
+use crate::words::clock::Monotonic;
 
 /// A request's body, as connections take it.
 pub(super) enum RequestBody {
@@ -79,6 +81,11 @@ impl Flow {
 
     pub(super) fn position(&self) -> Position {
         (self.bytes.count(), self.bytes.has_ended())
+    }
+
+    /// When it moved last.
+    pub(super) fn last_moved(&self) -> Monotonic {
+        self.bytes.last_moved()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -166,6 +173,14 @@ impl ResponseBody {
         }
     }
 
+    /// Whether what hyper takes for the end over HTTP/2 is a reset with NO_ERROR in its place. A
+    /// response is complete with END_STREAM only, which such a reset may follow (RFC 9113 section
+    /// 8.1).
+    fn is_cut(&self) -> bool {
+        let channel = self.occupancy.as_ref().map(|held| &held.channel);
+        matches!(channel, Some(Channel::Http2(_))) && !self.incoming.is_end_stream()
+    }
+
     fn end(&mut self) {
         let Some(occupancy) = self.occupancy.take() else {
             return;
@@ -213,9 +228,11 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(None) if self.is_cut() => Poll::Ready(Some(Err(ResponseBroken::Cut))),
             Poll::Ready(frame) => {
                 self.moved = true;
-                if frame.is_none() {
+                // hyper asks for nothing after trailers.
+                if frame.as_ref().is_none_or(is_trailers) {
                     self.end();
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(ResponseBroken::Http)))
@@ -234,6 +251,10 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
+}
+
+fn is_trailers(frame: &Result<Frame<Bytes>, hyper::Error>) -> bool {
+    frame.as_ref().is_ok_and(Frame::is_trailers)
 }
 
 /// hyper does not ask a body of known length for its end, it drops it.

@@ -272,8 +272,9 @@ proptest! {
             answered_by: Some(response.answered_by),
             observation: response.observation.as_ref().map(Into::into),
             login: response.login.as_ref().map(Into::into),
+            upstream_failure: None,
         };
-        let Event::Close(close) = logged(Event::Close(close)) else { panic!() };
+        let Event::Close(close) = logged(Event::Close(Box::new(close))) else { panic!() };
         prop_assert_eq!(close.response_facts(), Some((observed, response)));
     }
 }
