@@ -318,8 +318,8 @@ fn raise_descriptor_limit() {
 
 /// The allocator asks for transparent huge pages, in which all of a connection's buffers are
 /// resident, also the halves that were never written: a quarter of what an idle connection takes.
-/// Without them a decision among a million principals takes up to a fifth longer, which is the
-/// smaller harm.
+/// Without them a decision among a million principals takes up to a quarter longer, which is
+/// the smaller harm.
 fn forgo_huge_pages() {
     if let Err(error) = set_thp_disable(true) {
         tracing::debug!(%error, "huge pages stay as they are");
@@ -336,6 +336,7 @@ mod tests {
         assert!(!nix::sys::prctl::get_dumpable().unwrap());
         assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
     }
+
     #[test]
     fn no_page_is_huge() {
         forgo_huge_pages();
