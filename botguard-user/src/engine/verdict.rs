@@ -490,7 +490,9 @@ mod tests {
             };
             let worse = Says { score: (says.score + more).min(10_000), ..says };
             // Whoever has authenticated or solved is excused from what that remedies.
-            prop_assume!(says.can_step_up != Remedy::Done);
+            if says.can_step_up == Remedy::Done {
+                return Ok(());
+            }
             prop_assert!(severity(wish(says).action()) <= severity(wish(worse).action()));
         }
     }
