@@ -153,7 +153,7 @@ fn limit_text(limit: &LimitRecord) -> String {
     format!("{name}: {remaining} of {quota} {unit} in {window_s} s left, more in {reset_s} s")
 }
 
-/// What the operator decided about the key: `pinned, 5/s at most, mode log at most`.
+/// `app at http://127.0.0.1:3000 gave no response: broken`.
 fn failure_text(failure: &UpstreamFailureRecord) -> String {
     let (upstream, kind) = (&failure.upstream, &failure.kind);
     match &failure.endpoint {
@@ -162,6 +162,7 @@ fn failure_text(failure: &UpstreamFailureRecord) -> String {
     }
 }
 
+/// What the operator decided about the key: `pinned, 5/s at most, mode log at most`.
 fn ruling_text(ruling: &KeyRuling) -> String {
     let standing = match ruling.standing {
         KeyStanding::Earned => "judged by its reputation",
