@@ -188,19 +188,16 @@ impl Exchange {
         let outcome = upstream.send(parts, body, &mut asked).await;
         bytes.answered();
         finisher.upstream_took(Monotonic::read().since(sent));
+        let failed = |failure: &UpstreamFailure, mut finisher: Finisher| {
+            let endpoint = asked.as_deref();
+            failing::tell(failure, &upstream, endpoint, request_id, &mut finisher);
+            let problem = Problem::from(failure).response(Some(request_id));
+            own(problem, &method, finisher)
+        };
         match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 let Some(client) = passage.upgrade.filter(|_| tunnel::is_granted(&response)) else {
-                    let failure = UpstreamFailure::UnaskedUpgrade;
-                    failing::tell(
-                        &failure,
-                        &upstream,
-                        asked.as_deref(),
-                        request_id,
-                        &mut finisher,
-                    );
-                    let broken = Problem::from(&failure).response(Some(request_id));
-                    return own(broken, &method, finisher);
+                    return failed(&UpstreamFailure::UnaskedUpgrade, finisher);
                 };
                 self.switch(client, response, bytes, finisher)
             }
@@ -225,18 +222,7 @@ impl Exchange {
                 } else {
                     failure
                 };
-                failing::tell(
-                    &failure,
-                    &upstream,
-                    asked.as_deref(),
-                    request_id,
-                    &mut finisher,
-                );
-                own(
-                    Problem::from(&failure).response(Some(request_id)),
-                    &method,
-                    finisher,
-                )
+                failed(&failure, finisher)
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::in_flight::Recorded;
 use super::ticket::{self, Ending, InFlight};
 use super::{Held, Pipeline, headers, waiting};
-use crate::audit::record::{CloseRecord, Event, FactsRecord, UpstreamFailureRecord};
+use crate::audit::record::{Event, FactsRecord, UpstreamFailureRecord};
 use crate::edge::gate::{
     Admission, Asks, BrokenBy, Closing, FailedUpstream, Gate, RefusedRequest, RequestHead, Ticket,
 };
@@ -138,22 +138,20 @@ impl Gate for Pipeline {
             let mut settling = self.settling.lock();
             settling.insert(ban.target, in_flight.settling());
         }
+        let ending = Ending {
+            response,
+            broken_off,
+            upstream_failure,
+            ban: ban.as_ref(),
+            observed,
+            interaction,
+        };
         let event = match recorded {
             Recorded::No => {
                 let in_flight = Arc::unwrap_or_clone(in_flight);
-                Event::Request(Box::new(in_flight.into_record(&Ending {
-                    response,
-                    broken_off,
-                    upstream_failure,
-                    ban: ban.as_ref(),
-                    observed,
-                    interaction,
-                })))
+                Event::Request(Box::new(in_flight.into_record(&ending)))
             }
-            Recorded::Partially => Event::Close(Box::new(CloseRecord {
-                upstream_failure,
-                ..in_flight.close_record(response, broken_off, observed)
-            })),
+            Recorded::Partially => Event::Close(Box::new(in_flight.close_record(&ending))),
         };
         self.audit.record(Wall::read(), event);
         ban.map_or(Closing::Keep, Closing::Ban)

@@ -108,24 +108,20 @@ impl InFlight {
     }
 
     /// What is left to say of a request that has its partial record.
-    pub(super) fn close_record(
-        &self,
-        response: &ResponseFacts,
-        broken_off: Option<BrokenBy>,
-        observed: Option<Monotonic>,
-    ) -> CloseRecord {
+    pub(super) fn close_record(&self, ending: &Ending<'_>) -> CloseRecord {
+        let response = ending.response;
         CloseRecord {
             request_id: self.request_id.to_string(),
             status: response.status,
             bytes_in: response.bytes_in,
             bytes_out: response.bytes_out,
-            broken_off: broken_off.map(side),
+            broken_off: ending.broken_off.map(side),
             timing: TimingRecord::of(self.elapsed, response),
-            observed_at_ns: observed.map(Monotonic::as_nanoseconds),
+            observed_at_ns: ending.observed.map(Monotonic::as_nanoseconds),
             answered_by: Some(response.answered_by),
             observation: response.observation.as_ref().map(Into::into),
             login: response.login.as_ref().map(Into::into),
-            upstream_failure: None,
+            upstream_failure: ending.upstream_failure.clone(),
         }
     }
 
