@@ -18,6 +18,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use super::body::ClientBody;
 use super::connections::{Live, Registration, SourcePlace};
 use super::control_frames::ControlFrames;
 use super::exchange::Exchange;
-use super::farewell::{self, Left, Lent, Loan};
+use super::farewell::{self, Left, Lent};
 use super::framing::watched::Watched;
 use super::http_errors;
 use super::listener::{Limits, ProxyProtocol, per_source};
@@ -67,16 +68,17 @@ pub(super) async fn serve(
             local,
             prints: begun.prints,
         });
-        let (mut left, loan) = serve_http(begun.tls, &service.limits, exchange, &ends).await;
+        let tls = begun.tls;
+        let mut left = serve_http(&tls, &service.limits, exchange, &ends).await;
         if let Some(tunnel) = live.take_tunnel() {
             let idle_limit = service.limits.tunnel_timeout;
             // Room for it is needed by few.
             left = Box::pin(tunnel.carry(live.abort(), ends.over(), idle_limit)).await;
         }
         if left == Left::Open
-            && let Some(tls) = loan.back()
+            && let Ok(mut tls) = tls.try_lock()
         {
-            Box::pin(part(tls, &live)).await;
+            Box::pin(part(&mut tls, &live)).await;
         }
     }
     // The socket is closed by now. First out of the registry, so that the ban does not wait for
@@ -88,13 +90,13 @@ pub(super) async fn serve(
 }
 
 /// Closes in order what is left open, unless it is to be abortive after all.
-async fn part(mut tls: Box<Tls>, live: &Live) {
+async fn part(tls: &mut Tls, live: &Live) {
     let told = async {
         if live.is_unframed() {
             // TLS must not vouch for the end of a response that was cut.
             farewell::close(tls.get_mut().0).await;
         } else {
-            farewell::close(&mut *tls).await;
+            farewell::close(tls).await;
         }
     };
     tokio::select! {
@@ -114,13 +116,13 @@ async fn settle(edge: &Edge, ban: BanProposal) {
     edge.gate.settle(ban);
 }
 
-/// A client's stream after TLS. Kept in a box, since it is large and moves from future to future,
-/// each of which has room for it as long as the connection lives.
+/// A client's stream after TLS.
 type Tls = TlsStream<Tapped<ClientStream, HelloEar>>;
 
 /// A connection whose handshake is done.
 struct Begun {
-    tls: Box<Tls>,
+    /// Lent to HTTP. Each future that it moved through would keep room for it.
+    tls: Arc<Mutex<Tls>>,
     /// What the client showed of itself so far.
     prints: Arc<ConnectionPrints>,
     /// Whom the peer's PROXY protocol header named.
@@ -200,7 +202,7 @@ async fn shake_hands(
     let prints = Arc::new(ConnectionPrints::default());
     let stream = Tapped::new(stream, HelloEar::new(&prints));
     Ok(Begun {
-        tls: Box::new(service.tls.accept(stream).await?),
+        tls: Arc::new(Mutex::new(service.tls.accept(stream).await?)),
         prints,
         told,
         _place: place,
@@ -223,13 +225,13 @@ const CONNECTIONS_REFUSED: &str = "botguard_connections_refused_total";
 const HANDSHAKES_FAILED: &str = "botguard_handshakes_failed_total";
 
 async fn serve_http(
-    tls: Box<Tls>,
+    tls: &Arc<Mutex<Tls>>,
     limits: &Limits,
     exchange: Arc<Exchange>,
     ends: &Ends,
-) -> (Left, Loan<Tls>) {
+) -> Left {
+    let tls: Lent<Tls> = Pin::new(Arc::clone(tls).lock_owned().await);
     let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let (tls, loan) = farewell::lend(tls);
     let live = Arc::clone(&exchange.live);
     let opening = OpeningEar::new(&exchange.prints);
     let service = service_fn(move |request| {
@@ -237,7 +239,7 @@ async fn serve_http(
         // hyper keeps room for it as long as the connection lives, and moves it several times.
         Box::pin(async move { Ok::<_, Infallible>(exchange.answer(request).await) })
     });
-    let left = if http2 {
+    if http2 {
         let io = TokioIo::new(Tapped::new(Tapped::new(tls, ControlFrames::new()), opening));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -271,8 +273,7 @@ async fn serve_http(
             .with_upgrades();
         let mut connection = Box::pin(connection);
         drive(connection.as_mut(), limits, &live, ends).await
-    };
-    (left, loan)
+    }
 }
 
 /// Polls the connection to its end. Its drop, right after, gives the stream back.

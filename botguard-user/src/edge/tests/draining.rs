@@ -2,6 +2,7 @@
 
 use http_body_util::{BodyExt as _, Empty};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
 use super::websocket::agreeing;
 use super::*;
@@ -65,7 +66,8 @@ async fn who_is_cut_off_is_told_so_by_tls() {
 #[tokio::test]
 async fn http2_is_cut_off_in_order() {
     let mut edge = start(never_ending().await).await;
-    let (lent, loan) = super::super::farewell::lend(Box::new(edge.connect(b"h2").await));
+    let tls = Arc::new(Mutex::new(edge.connect(b"h2").await));
+    let lent = Pin::new(Arc::clone(&tls).lock_owned().await);
     let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(lent)).await;
     let (mut sender, connection) = shaken.unwrap();
     let connection = tokio::spawn(connection);
@@ -78,7 +80,7 @@ async fn http2_is_cut_off_in_order() {
     edge.cut_short().await;
     assert!(body.frame().await.unwrap().is_err());
     let _ended: hyper::Result<()> = connection.await.unwrap();
-    let mut tls = loan.back().unwrap();
+    let mut tls = tls.lock().await;
     // Read to its end already, which rustls says again.
     assert_eq!(tls.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     edge.finished().await;
