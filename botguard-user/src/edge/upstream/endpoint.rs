@@ -1,7 +1,7 @@
 //! Where an application listens, as the configuration writes it. Resolves no name, opens nothing.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -127,24 +127,37 @@ impl FromStr for Endpoint {
                 .ok_or_else(malformed)?,
             None => return Err(malformed()),
         };
-        let host = authority.host().trim_matches(['[', ']']);
-        // `Uri` takes brackets in the middle of a host too, and `Authority` does not.
-        if host.is_empty() || host.contains(['[', ']']) || port == 0 {
-            return Err(malformed());
-        }
-        let place = host.parse::<IpAddr>().map_or_else(
-            |_name| Place::Name {
-                host: host.to_owned(),
-                port,
-            },
-            |ip| Place::Address(SocketAddr::new(ip, port)),
-        );
+        let place = place(authority.host(), port).ok_or_else(malformed)?;
         Ok(Self {
             text: text.to_owned(),
             protocol,
             place,
         })
     }
+}
+
+/// Brackets are for an IPv6 address and nothing else (RFC 3986 section 3.2.2); `Uri` takes more.
+fn place(host: &str, port: u16) -> Option<Place> {
+    if port == 0 {
+        return None;
+    }
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    if let Some(literal) = literal {
+        let ip: Ipv6Addr = literal.parse().ok()?;
+        return Some(Place::Address(SocketAddr::new(ip.into(), port)));
+    }
+    if host.is_empty() || host.contains(['[', ']', ':']) {
+        return None;
+    }
+    Some(host.parse::<Ipv4Addr>().map_or_else(
+        |_name| Place::Name {
+            host: host.to_owned(),
+            port,
+        },
+        |ip| Place::Address(SocketAddr::new(ip.into(), port)),
+    ))
 }
 
 /// As configured.
@@ -226,6 +239,9 @@ mod tests {
         check("http://a:");
         check("http://a:0");
         check("http://0[a]");
+        check("http://[:]");
+        check("http://[app]");
+        check("http://[127.0.0.1]:80");
         check("http://a:65536");
         check("http://a/path");
         check("http://a/?q");
