@@ -11,9 +11,9 @@ use crate::{fuzz, tidy};
 /// `test [--full]`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also the long counts: property tests with ten times as many cases, the daemon killed ten
-    /// times as often, a million rotating sources instead of a hundred thousand, fuzz targets with
-    /// fifty times as many runs
+    /// Also the long counts: property tests with ten times as many cases and other ones each time,
+    /// the daemon killed ten times as often, a million rotating sources instead of a hundred
+    /// thousand, fuzz targets with fifty times as many runs
     #[arg(long)]
     full: bool,
 }
@@ -52,16 +52,17 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         &deny_warnings,
     )?;
     cargo(root, "build", &["build", "--bins"], &[])?;
-    cargo(
-        root,
-        "tests",
-        &["test", "--no-fail-fast"],
-        &[
-            ("PROPTEST_CASES", cases),
-            ("BOTGUARD_KILLS", kills),
-            ("BOTGUARD_ROTATIONS", rotations),
-        ],
-    )?;
+    let mut counts = vec![
+        ("PROPTEST_CASES", cases),
+        ("BOTGUARD_KILLS", kills),
+        ("BOTGUARD_ROTATIONS", rotations),
+    ];
+    if !arguments.full {
+        // As for the fuzz targets: what fails is this change and not the luck of the day. `--full`,
+        // and `cargo test` alone, look at other inputs each time.
+        counts.push(("PROPTEST_RNG_SEED", "1"));
+    }
+    cargo(root, "tests", &["test", "--no-fail-fast"], &counts)?;
     fuzz::run(root, fuzzing)?;
     bench::smoke(root)
 }

@@ -144,7 +144,7 @@ fn changes_survive_a_reopening() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 10))]
 
     /// Of each subject the last memo is there after a reopening, moved by the steps since; nothing
     /// of those that were deleted.

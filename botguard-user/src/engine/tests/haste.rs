@@ -217,7 +217,7 @@ fn a_public_key_that_many_use_behind_one_address_is_not_blocked() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     /// The sharpest that keeps to its rate and burst: every token as soon as it is there, after
     /// pauses of any length.

@@ -89,7 +89,7 @@ const PATHS: &[&str] = &["/users", "/pages", "/watched", "/off", "/else"];
 const WATCHED: &[&str] = &["/watched", "/off", "/else"];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
     #[test]
     fn scores_stay_in_range_and_bans_in_length(events in events(PATHS)) {

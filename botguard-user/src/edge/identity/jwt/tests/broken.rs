@@ -144,7 +144,7 @@ fn a_public_key_is_never_a_secret() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 2))]
 
     /// Whatever it is, without our signature it names nobody.
     #[test]
