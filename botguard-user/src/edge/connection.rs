@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
@@ -26,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 use super::Edge;
 use super::body::ClientBody;
 use super::connections::{Live, Registration, SourcePlace};
-use super::control_frames::ControlFrames;
 use super::exchange::Exchange;
 use super::farewell::{self, Left, Lent};
 use super::framing::watched::Watched;
@@ -41,6 +40,7 @@ use super::tap::Tapped;
 use crate::engine::decision::BanProposal;
 
 mod ends;
+mod http2;
 
 use self::ends::Ends;
 
@@ -231,7 +231,7 @@ async fn serve_http(
     ends: &Ends,
 ) -> Left {
     let tls: Lent<Tls> = Pin::new(Arc::clone(tls).lock_owned().await);
-    let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+    let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let live = Arc::clone(&exchange.live);
     let opening = OpeningEar::new(&exchange.prints);
     let service = service_fn(move |request| {
@@ -239,27 +239,8 @@ async fn serve_http(
         // hyper keeps room for it as long as the connection lives, and moves it several times.
         Box::pin(async move { Ok::<_, Infallible>(exchange.answer(request).await) })
     });
-    if http2 {
-        let io = TokioIo::new(Tapped::new(Tapped::new(tls, ControlFrames::new()), opening));
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(MAX_STREAMS * STREAM_WINDOW_BYTES)
-            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-            .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-            // What is beyond the limit is refused by us (`target`), and recorded; what is beyond this
-            // h2 answers by itself.
-            .max_header_list_size(u32::try_from(2 * limits.head.head_bytes).unwrap_or(u32::MAX))
-            .max_send_buf_size(SEND_BUFFER_BYTES)
-            .keep_alive_interval(limits.idle_timeout)
-            .serve_connection(io, service);
-        let mut connection = Box::pin(connection);
-        tokio::select! {
-            biased;
-            left = drive(connection.as_mut(), limits, &live, ends) => left,
-            () = live.responses().look_after(limits.send_timeout) => Left::Nothing,
-        }
+    if is_http2 {
+        http2::serve(tls, service, opening, limits, &live, ends).await
     } else {
         let watched = Watched::new(tls, Arc::clone(&live), limits.head, limits.header_timeout);
         let io = TokioIo::new(watched);
@@ -356,41 +337,6 @@ where
         Self::graceful_shutdown(self);
     }
 }
-
-impl<S> Connection
-    for http2::Connection<
-        TokioIo<Tapped<Tapped<Lent<Tls>, ControlFrames>, OpeningEar>>,
-        S,
-        TokioExecutor,
-    >
-where
-    S: HttpService<Incoming, ResBody = ClientBody>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::Future: Send + 'static,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        Self::graceful_shutdown(self);
-    }
-}
-
-/// Streams of HTTP/2 that the client has reset before we looked at them: h2's own default, said
-/// here since CVE-2023-44487 (rapid reset) rests on it.
-const MAX_PENDING_RESETS: usize = 20;
-
-/// Streams of HTTP/2 that the client made us reset (RUSTSEC-2024-0003): hyper's own default.
-const MAX_LOCAL_RESETS: usize = 1_024;
-
-/// Concurrent requests of one HTTP/2 connection; nginx's and h2o's default as well.
-const MAX_STREAMS: u32 = 128;
-
-/// Bytes of one request's body that are buffered over HTTP/2 while its application does not take
-/// them. The connection has room for all its streams': uploads that wait would otherwise starve the
-/// others, of other clients too behind a proxy. So this is also what bounds the memory of a
-/// connection, to 32 MiB.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1_024;
-
-/// Response bytes buffered for one HTTP/2 stream whose client does not read.
-const SEND_BUFFER_BYTES: usize = 64 * 1_024;
 
 /// How long a response that earned a ban may take to be flushed, before its connection is closed
 /// abortively as well.
