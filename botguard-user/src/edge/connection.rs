@@ -40,6 +40,7 @@ use super::tap::Tapped;
 use crate::engine::decision::BanProposal;
 
 mod ends;
+mod gathered;
 mod http2;
 
 use self::ends::Ends;

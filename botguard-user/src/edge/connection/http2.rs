@@ -8,6 +8,7 @@ use hyper::service::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::ends::Ends;
+use super::gathered::{Gathered, Sending};
 use super::{Connection, Tls, drive};
 use crate::edge::body::ClientBody;
 use crate::edge::connections::Live;
@@ -31,8 +32,8 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send + 'static,
 {
-    let io = TokioIo::new(Tapped::new(Tapped::new(tls, ControlFrames::new()), opening));
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -43,31 +44,31 @@ where
         // h2 answers by itself.
         .max_header_list_size(u32::try_from(2 * limits.head.head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER_BYTES)
-        .keep_alive_interval(limits.idle_timeout)
-        .serve_connection(io, service);
-    let mut connection = Box::pin(connection);
+        .keep_alive_interval(limits.idle_timeout);
+    let mut connection = Sending::new(tls, |stream| {
+        let heard = Tapped::new(Tapped::new(stream, ControlFrames::new()), opening);
+        builder.serve_connection(TokioIo::new(heard), service)
+    });
     tokio::select! {
         biased;
-        left = drive(connection.as_mut(), limits, live, ends) => left,
+        left = drive(Pin::new(&mut connection), limits, live, ends) => left,
         () = live.responses().look_after(limits.send_timeout) => Left::Nothing,
     }
 }
 
-impl<S> Connection
-    for http2::Connection<
-        TokioIo<Tapped<Tapped<Lent<Tls>, ControlFrames>, OpeningEar>>,
-        S,
-        TokioExecutor,
-    >
+impl<S> Connection for Sending<http2::Connection<Io, S, TokioExecutor>, Lent<Tls>>
 where
     S: HttpService<Incoming, ResBody = ClientBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send + 'static,
 {
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        Self::graceful_shutdown(self);
+    fn graceful_shutdown(mut self: Pin<&mut Self>) {
+        self.connection().graceful_shutdown();
     }
 }
+
+/// What HTTP/2 reads from and writes to.
+type Io = TokioIo<Tapped<Tapped<Gathered<Lent<Tls>>, ControlFrames>, OpeningEar>>;
 
 /// Streams of HTTP/2 that the client has reset before we looked at them: h2's own default, said
 /// here since CVE-2023-44487 (rapid reset) rests on it.
