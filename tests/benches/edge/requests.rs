@@ -21,7 +21,7 @@ struct Scene {
     goals: &'static [(Kind, Option<f64>)],
 }
 
-const SCENES: [Scene; 3] = [
+const SCENES: [Scene; 4] = [
     Scene {
         name: "HTTP/1.1, 1 KiB",
         target: "/1k",
@@ -42,6 +42,13 @@ const SCENES: [Scene; 3] = [
         protocol: Protocol::Http2,
         n_requests: |scale| scale.requests,
         goals: &[(Kind::Nginx, None), (Kind::Haproxy, Some(1.0))],
+    },
+    Scene {
+        name: "HTTP/2, 100 KiB",
+        target: "/100k",
+        protocol: Protocol::Http2,
+        n_requests: |scale| scale.requests / 6,
+        goals: &[(Kind::Nginx, None), (Kind::Haproxy, None)],
     },
 ];
 
