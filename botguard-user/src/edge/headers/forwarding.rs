@@ -123,19 +123,30 @@ mod tests {
     use super::super::{PeerTrust, to_upstream};
     use super::*;
 
+    /// What the application gets of a request from a trusted peer.
+    fn told(
+        forwarding: Forwarding,
+        peer: &str,
+        authority: &str,
+        fields: &[(&str, &str)],
+    ) -> HeaderMap {
+        let mut headers = map(fields);
+        let way = Way {
+            peer: peer.parse().unwrap(),
+            peer_trust: PeerTrust::Trusted,
+            authority,
+            version: Version::HTTP_11,
+            forwarding,
+            own_cookie: None,
+        };
+        to_upstream(&mut headers, &way, Vec::new());
+        headers
+    }
+
     #[test]
     fn the_way_is_told_as_the_application_wants_it() {
         let check = |forwarding, fields: &[(&str, &str)], expected: &[(&str, &str)]| {
-            let mut headers = map(fields);
-            let way = Way {
-                peer: "2001:db8::1".parse().unwrap(),
-                peer_trust: PeerTrust::Trusted,
-                authority: "a.test:8443",
-                version: Version::HTTP_11,
-                forwarding,
-                own_cookie: None,
-            };
-            to_upstream(&mut headers, &way, Vec::new());
+            let headers = told(forwarding, "2001:db8::1", "a.test:8443", fields);
             assert_eq!(sorted(&headers), expected, "{forwarding:?} {fields:?}");
         };
         let (host, via) = (("host", "a.test:8443"), ("via", "1.1 botguard"));
@@ -167,20 +178,11 @@ mod tests {
     #[test]
     fn both_lists_tell_one_way() {
         let check = |forwarding, fields: &[(&str, &str)], list: &str, elements: &str| {
-            let mut headers = map(fields);
-            let way = Way {
-                peer: "127.0.0.1".parse().unwrap(),
-                peer_trust: PeerTrust::Trusted,
-                authority: "a.test",
-                version: Version::HTTP_11,
-                forwarding,
-                own_cookie: None,
-            };
-            to_upstream(&mut headers, &way, Vec::new());
-            let told = |name: &str| headers.get_all(name).iter().collect::<Vec<_>>();
-            assert_eq!(told("x-forwarded-for"), [list], "{fields:?}");
+            let headers = told(forwarding, "127.0.0.1", "a.test", fields);
+            let lines = |name: &str| headers.get_all(name).iter().collect::<Vec<_>>();
+            assert_eq!(lines("x-forwarded-for"), [list], "{fields:?}");
             let own = format!("{elements}for=127.0.0.1;host=\"a.test\";proto=https");
-            assert_eq!(told("forwarded"), [&*own], "{fields:?}");
+            assert_eq!(lines("forwarded"), [&*own], "{fields:?}");
         };
         let for_one = ("forwarded", "for=198.51.100.1;proto=http");
         let one = ("x-forwarded-for", "198.51.100.1");
