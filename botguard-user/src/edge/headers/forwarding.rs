@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     /// What the application gets of a request from a trusted peer.
-    fn told(
+    fn sent_on(
         forwarding: Forwarding,
         peer: &str,
         authority: &str,
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn the_way_is_told_as_the_application_wants_it() {
         let check = |forwarding, fields: &[(&str, &str)], expected: &[(&str, &str)]| {
-            let headers = told(forwarding, "2001:db8::1", "a.test:8443", fields);
+            let headers = sent_on(forwarding, "2001:db8::1", "a.test:8443", fields);
             assert_eq!(sorted(&headers), expected, "{forwarding:?} {fields:?}");
         };
         let (host, via) = (("host", "a.test:8443"), ("via", "1.1 botguard"));
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn both_lists_tell_one_way() {
         let check = |forwarding, fields: &[(&str, &str)], list: &str, elements: &str| {
-            let headers = told(forwarding, "127.0.0.1", "a.test", fields);
+            let headers = sent_on(forwarding, "127.0.0.1", "a.test", fields);
             let lines = |name: &str| headers.get_all(name).iter().collect::<Vec<_>>();
             assert_eq!(lines("x-forwarded-for"), [list], "{fields:?}");
             let own = format!("{elements}for=127.0.0.1;host=\"a.test\";proto=https");
